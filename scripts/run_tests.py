@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+"""Builds Perdure and runs every test of it: unit tests (plain and with sanitizers), test programs in each mode, scenarios.
+
+The last line is "N passed, N failed"; the exit status is 0 only if none failed.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import xml.etree.ElementTree
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests"))
+
+import build
+import gaps
+import harness
+from build import ROOT
+
+RESULTS = ROOT / "build/test-results"
+# The unit tests of these rooms use threads and run under ThreadSanitizer too.
+THREADED_ROOMS = ("store",)
+SCENARIO_TIMEOUT_SECONDS = 300
+SOAK_SCENARIO_TIMEOUT_SECONDS = 3600
+
+
+class Tally:
+    """Counts results and remembers what failed, to be named again at the end."""
+
+    def __init__(self):
+        self.passed = 0
+        self.failures = []
+        self.skipped = 0
+        self.gaps = []
+
+    def add_junit(self, path, stage):
+        """Counts the test cases of a JUnit file; one failure if there is none."""
+        try:
+            cases = list(xml.etree.ElementTree.parse(path).getroot().iter("testcase"))
+        except (OSError, xml.etree.ElementTree.ParseError) as error:
+            self.failures.append(f"{stage}: no results ({error})")
+            return
+        for case in cases:
+            if case.find("failure") is not None or case.find("error") is not None:
+                self.failures.append(f"{stage}: {case.get('classname')} {case.get('name')}")
+            elif (skip := case.find("skipped")) is not None and skip.get("message", "").startswith("known gap: "):
+                self.gaps.append(f"{stage}: {case.get('name')}: {skip.get('message').removeprefix('known gap: ').splitlines()[0]}")
+            elif case.find("skipped") is not None or case.get("status") in ("notrun", "disabled"):
+                self.skipped += 1
+            else:
+                self.passed += 1
+
+
+def headline(text):
+    print(f"\n== {text}", flush=True)
+
+
+def run_streaming(words, environment=None, timeout=None, on_line=None):
+    """Runs a command with its output shown as it comes; kills it and all that it started after `timeout`. Returns its exit status, or None."""
+    process = subprocess.Popen([str(word) for word in words], cwd=ROOT, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    timed_out = threading.Event()
+
+    def give_up():
+        timed_out.set()
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            pass
+        harness.kill_descendants(process.pid)
+        process.kill()
+
+    timer = threading.Timer(timeout, give_up) if timeout else None
+    if timer:
+        timer.start()
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        if on_line:
+            on_line(line)
+    status = process.wait()
+    if timer:
+        timer.cancel()
+    return None if timed_out.is_set() else status
+
+
+def result_file(stage):
+    path = RESULTS / f"{re.sub('[ ,]+', '-', stage)}.xml"
+    path.unlink(missing_ok=True)
+    return path
+
+
+def run_ctest(directory, stage, tally, environment=None):
+    results = result_file(stage)
+    run_streaming(["ctest", "--test-dir", ROOT / directory / "tests/unit", "-j2", "--timeout", "240", "--repeat", "until-pass:2", "--output-on-failure", "--output-junit", results],
+                  environment, 1800)
+    tally.add_junit(results, stage)
+
+
+def build_sanitized(name, flags, targets):
+    options = ["-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_CXX_FLAGS={flags} -O1 -fno-omit-frame-pointer -Wno-error"]
+    build.build(f"build-{name}", options, targets, f"the unit tests with {flags.split()[0]}")
+
+
+def unit_tests(tally):
+    headline("unit tests")
+    run_ctest("build", "unit tests", tally)
+    headline("unit tests with the address and undefined behaviour sanitizers")
+    build_sanitized("address", "-fsanitize=address,undefined -fno-sanitize-recover=undefined", ["tests/unit/all"])
+    run_ctest("build-address", "unit tests, address sanitizer", tally, {"ASAN_OPTIONS": "abort_on_error=1", "UBSAN_OPTIONS": "print_stacktrace=1"})
+    headline("unit tests of the rooms with threads, with the thread sanitizer")
+    build_sanitized("thread", "-fsanitize=thread", [f"unit_{room}" for room in THREADED_ROOMS])
+    for room in THREADED_ROOMS:
+        results = result_file(f"unit tests, thread sanitizer, {room}")
+        # ThreadSanitizer finds its shadow memory only where addresses are not randomised widely.
+        run_streaming(["setarch", "-R", ROOT / f"build-thread/tests/unit/unit_{room}", f"--gtest_output=xml:{results}", "--gtest_brief=1"],
+                      {"TSAN_OPTIONS": "halt_on_error=1"}, 1800)
+        tally.add_junit(results, "unit tests, thread sanitizer")
+
+
+def run_programs(tally, mode, soak=False):
+    headline(f"test programs, {mode}")
+    results = RESULTS / f"programs-{mode}.xml"
+    results.unlink(missing_ok=True)
+    status = run_streaming([sys.executable, "tests/run_programs.py", f"--{mode}", "--junit", results, *(["--crash-delay-ms", "60"] if soak else [])], timeout=3600)
+    before = len(tally.failures)
+    tally.add_junit(results, f"program, {mode}")
+    if status != 0 and len(tally.failures) == before:
+        tally.failures.append(f"programs, {mode}: the runner ended with status {status}")
+
+
+def attempt_scenario(path, environment, timeout):
+    """A scenario prints a line "ok NAME" or "FAIL NAME: why" for each case; one that ends badly without saying so counts as failed.
+    Returns how many cases passed, and what failed."""
+    passed, failures = 0, []
+
+    def count(line):
+        nonlocal passed
+        result = re.match(r"(ok|FAIL)\b\s*(.*)", line)
+        if result and result[1] == "ok":
+            passed += 1
+        elif result:
+            failures.append(f"scenario {path.stem}: {result[2]}")
+
+    status = run_streaming([sys.executable, path], environment, timeout, count)
+    if status is None:
+        failures.append(f"scenario {path.stem}: took longer than {timeout} s")
+    elif status != 0 and not failures:
+        failures.append(f"scenario {path.stem}: ended with status {status}")
+    elif not passed and not failures:
+        failures.append(f"scenario {path.stem}: said nothing")
+    return passed, failures
+
+
+def scenario(tally, path, environment, timeout):
+    """A scenario that fails is run once more; what fails only once is told as unsteady."""
+    reason = gaps.reason(gaps.read(), path.stem, "scenario")
+    passed, failures = attempt_scenario(path, environment, timeout)
+    if failures and not reason:
+        harness.kill_descendants()
+        first = failures
+        passed, failures = attempt_scenario(path, environment, timeout)
+        if not failures:
+            tally.gaps += [f"unsteady: {failure}" for failure in first]
+    tally.passed += passed
+    if reason:
+        tally.gaps += [f"{failure}: {reason}" for failure in failures]
+    else:
+        tally.failures += failures
+
+
+def scenarios(tally, soak):
+    for path in [*sorted((ROOT / "tests/scenarios").glob("*.py")), ROOT / "tests/transparency/transparency.py", ROOT / "tests/atomicity/atomicity.py"]:
+        headline(f"scenario {path.stem}")
+        scenario(tally, path, {"PERDURE_SOAK": "1"} if soak else {}, SOAK_SCENARIO_TIMEOUT_SECONDS if soak else SCENARIO_TIMEOUT_SECONDS)
+        harness.kill_descendants()
+
+
+def run_stages(tally, options):
+    selected = options.only or ["unit", "programs", "scenarios"]
+    if "unit" in selected:
+        unit_tests(tally)
+    if "programs" in selected:
+        for mode in ("alone", "plain", "audit", "reboot"):
+            run_programs(tally, mode, options.soak is not None)
+    if "scenarios" in selected:
+        scenarios(tally, options.soak is not None)
+    if options.mutate:
+        run_programs(tally, "mutate")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mutate", action="store_true", help="also check that each test program fails when what it covers is not captured")
+    parser.add_argument("--soak", nargs="?", type=float, const=60, metavar="MINUTES", help="repeat everything for so long (60 minutes)")
+    parser.add_argument("--only", action="append", choices=("unit", "programs", "scenarios"), help="run this part only; may be given more than once")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    harness.become_reaper()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    tally = Tally()
+    try:
+        build.build()
+        run_stages(tally, options)
+        while options.soak and time.monotonic() - started < options.soak * 60:
+            run_stages(tally, options)
+    except build.BuildFailed as failed:
+        tally.failures.append(f"the build of {failed}")
+    except KeyboardInterrupt:
+        tally.failures.append("interrupted")
+    finally:
+        harness.kill_descendants()
+    headline(f"{time.monotonic() - started:.0f} s, {tally.skipped} skipped")
+    for gap in tally.gaps:
+        print(f"known gap: {gap}")
+    for failure in tally.failures:
+        print(f"failed: {failure}")
+    print(f"{tally.passed} passed, {len(tally.failures)} failed")
+    return 1 if tally.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

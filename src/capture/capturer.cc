@@ -1,0 +1,325 @@
+#include "capture/capturer.h"
+
+#include <fmt/format.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "capture/internal.h"
+#include "capture/mutation.h"
+#include "linux/process.h"
+#include "linux/remote.h"
+#include "posix/blocked_syscall.h"
+#include "posix/half_done_transfer.h"
+
+namespace perdure::capture {
+
+Capturer::Capturer(Options options, posix::Collector collector)
+    : options_(std::move(options)), collector_(std::move(collector)), identities_(options_.first_object) {}
+Capturer::~Capturer() = default;
+
+Result<std::unique_ptr<Capturer>> Capturer::create(Options options) {
+  auto collector = TRY(posix::Collector::create());
+  if (options.cgroup_id != 0) TRY(collector.select_cgroup(options.cgroup_id));
+  else TRY(collector.select_pid_namespace(static_cast<uint32_t>(options.pid_namespace)));
+  std::unique_ptr<Capturer> capturer(new Capturer(std::move(options), std::move(collector)));
+  capturer->vdso_syscall_offset_ = TRY(find_vdso_syscall_offset());
+  const ClockOffsets offsets = TRY(clock_offsets(capturer->options_.init_pid));
+  capturer->own_clock_offsets_ = TRY(clock_offsets(getpid()));
+  capturer->monotonic_offset_ns_ = offsets.monotonic_ns;
+  capturer->boottime_offset_ns_ = offsets.boottime_ns;
+  TRY(capturer->enter_ipc_namespace());
+  const auto own = TRY(capturer->collector_.files(getpid()));
+  for (const posix::FileRecord* file : own.files) {
+    for (size_t number = 0; number < 3; ++number) {
+      if (file->descriptor != capturer->options_.standard_streams[number]) continue;
+      capturer->standard_streams_[number] = file->file;
+      if (capturer->options_.terminal_master >= 0 && number == 0) capturer->terminal_device_ = file->special_device;
+    }
+  }
+  return capturer;
+}
+
+bool Capturer::unchanged(const std::vector<posix::ThreadBrief>& threads) const {
+  return std::ranges::equal(threads, last_threads_, [](const posix::ThreadBrief& now, const posix::ThreadBrief& then) {
+    if (is_scaffold(now)) return now.task == then.task;
+    return now.task == then.task && now.state != 0 && now.runnable == 0 && now.nvcsw == then.nvcsw && now.nivcsw == then.nivcsw &&
+           now.state == then.state && now.exit_state == then.exit_state && now.start_boottime_ns == then.start_boottime_ns;
+  });
+}
+
+pid_t Capturer::host_pid_of(int pid) const {
+  for (const posix::ThreadBrief& thread : present_) {
+    if (static_cast<int>(thread.tid) == pid && !is_dead(thread)) return static_cast<pid_t>(thread.host_tid);
+  }
+  return 0;
+}
+
+/// A process whose parent lies outside of the namespaces was brought in by `perdure exec`: it and what it starts run beside the group,
+/// until init inherits them.
+Result<void> Capturer::find_foreign(const std::vector<posix::ThreadBrief>& threads) {
+  if (options_.cgroup_id != 0) return {};
+  std::set<uint64_t> present;
+  for (const auto& thread : threads) present.insert(thread.signal);
+  if (std::ranges::includes(known_, present) && foreign_.empty()) {
+    known_ = std::move(present);
+    return {};
+  }
+  const auto table = TRY(collector_.tasks());
+  std::map<uint32_t, const posix::ProcessRecord*> by_pid;
+  for (const posix::ProcessRecord* process : table.processes) by_pid[process->tgid] = process;
+  foreign_.clear();
+  for (const posix::ProcessRecord* process : table.processes) {
+    const posix::ProcessRecord* ancestor = process;
+    for (size_t depth = 0; depth < by_pid.size() && ancestor->parent_tgid != 0 && by_pid.contains(ancestor->parent_tgid); ++depth) {
+      ancestor = by_pid.at(ancestor->parent_tgid);
+    }
+    constexpr uint32_t kInitPid = 1;
+    if (ancestor->parent_tgid == 0 && ancestor->tgid != kInitPid) foreign_.insert(process->signal);
+  }
+  known_ = std::move(present);
+  return {};
+}
+
+/// The threads that are there now, without those that only visit.
+Result<std::vector<posix::ThreadBrief>> Capturer::present_threads() {
+  auto threads = TRY(collector_.tasks_brief());
+  TRY(find_foreign(threads));
+  remove_foreign(threads, foreign_, [](const auto& thread) { return thread.signal; });
+  return threads;
+}
+
+Result<void> Capturer::look() {
+  present_ = TRY(present_threads());
+  group_alive_ = std::ranges::any_of(present_, [](const auto& thread) { return !is_scaffold(thread); });
+  return {};
+}
+
+bool Capturer::init_alive() const { return std::ranges::any_of(present_, is_live_init); }
+
+Result<bool> Capturer::idle() { return unchanged(TRY(present_threads())); }
+
+/// A sleeper that wakes spoils an attempt. It is seldom the same twice, and to interrupt a sleeper is not for free: that is for the last attempt.
+Result<std::optional<Checkpoint>> Capturer::capture() {
+  constexpr int kAttempts = 5;
+  for (int number = 1;; ++number) {
+    if (number < kAttempts) restless_.clear();
+    disturbed_ = false;
+    auto taken = attempt();
+    if (taken || !disturbed_ || number == kAttempts) return taken;
+  }
+}
+
+Result<std::optional<Checkpoint>> Capturer::attempt() {
+  TRY(look());
+  if (!group_alive_ || unchanged(present_)) return std::optional<Checkpoint>{};
+
+  Checkpoint checkpoint;
+  Figures& figures = checkpoint.figures;
+  PausedState state;
+  identities_.begin();
+  outside_files_.begin(realtime_ns());
+  const int64_t begin_ns = monotonic_ns();
+  {
+    auto group = TRY(StoppedGroup::stop(
+        collector_, {.restless = restless_, .foreign = foreign_, .kill_with_supervisor = options_.kill_with_supervisor}));
+    figures.stop_ns = monotonic_ns() - begin_ns;
+    TRY(read_paused(group, state, figures));
+    if (options_.audit) checkpoint.audit = TRY(audit_pages(state));
+    const auto disturbed = TRY(group.disturbed(collector_));
+    if (!disturbed.empty()) {
+      restless_.insert(disturbed.begin(), disturbed.end());
+      disturbed_ = true;
+      return std::unexpected(Error{"a sleeping thread woke while its state was being read", EAGAIN});
+    }
+    last_threads_ = group.threads();
+  }
+  figures.pause_ns = monotonic_ns() - begin_ns;
+  restless_.clear();
+  TRY(build_records(state));
+  if (!options_.disabled_kinds.empty()) leave_out(options_.disabled_kinds, state.records);
+  diff_records(state);
+  identities_.end();
+  outside_files_.end();
+  checkpoint.to_sync = outside_files_.take();
+  for (const auto& thread : last_threads_) figures.thread_count += is_scaffold(thread) ? 0 : 1;
+  figures.dirty_pages = pending_.page_count();
+  checkpoint.changes = std::exchange(pending_, {});
+  return checkpoint;
+}
+
+Result<std::shared_ptr<memory::PageAudit>> Capturer::audit_pages(const PausedState& state) const {
+  auto audit = std::make_shared<memory::PageAudit>();
+  for (const auto& [mm, space] : spaces_) TRY(audit->add_space(*space->tracked, space->id));
+  for (const posix::ObjectId id : state.memory_inodes) TRY(audit->add_inode(memory_inodes_.at(id)->pages.file(), id));
+  return audit;
+}
+
+Result<void> Capturer::read_paused(StoppedGroup& group, PausedState& state, Figures& figures) {
+  const int64_t begin_ns = monotonic_ns();
+  state.now_ns = begin_ns;
+  TRY(take_segments(state));
+  TRY(track_spaces(group, state));
+  // After the tracking was set up, which drives threads: what is read now is what they go on with.
+  state.tasks = TRY(group_tasks());
+  TRY(refuse_what_cannot_be_saved(state.tasks));
+  for (const posix::ThreadRecord* thread : state.tasks.threads) {
+    if (is_scaffold(thread->brief) || is_dead(thread->brief)) continue;
+    auto continued = TRY(continued_call(state.tasks, *thread));
+    state.calls[thread->brief.task] = continued ? *continued : TRY(blocked_call(*thread, state.now_ns));
+  }
+  state.message_queue_names = TRY(list_message_queues());
+  TRY(read_directories(state));
+  TRY(read_files(state));
+  TRY(read_ipc(state));
+  read_terminal(*state.records[posix::kGroupObject].mutable_group(), state);
+  const int64_t objects_ns = monotonic_ns();
+  figures.objects_ns = objects_ns - begin_ns;
+  return scan_spaces(state, figures);
+}
+
+/// Everything that differs from the last records goes into the pending changes.
+void Capturer::diff_records(PausedState& state) {
+  std::map<posix::ObjectId, std::string> records;
+  for (const auto& [id, object] : state.records) {
+    std::string bytes = object.SerializeAsString();
+    const auto last = last_records_.find(id);
+    if (last == last_records_.end() || last->second != bytes) pending_.put_object(id, bytes);
+    records.emplace_hint(records.end(), id, std::move(bytes));
+  }
+  for (const auto& [id, bytes] : last_records_) {
+    if (!records.contains(id)) pending_.erase_object(id);
+  }
+  last_records_ = std::move(records);
+  inodes_.clear();
+  for (auto& [id, object] : state.records) {
+    if (object.has_inode()) inodes_.emplace(id, std::move(object));
+  }
+}
+
+void Capturer::supersede(const store::View& view) {
+  last_records_ = view.objects();
+  posix::ObjectId highest = posix::kGroupObject;
+  for (const auto& [id, record] : last_records_) highest = std::max(highest, id);
+  for (const store::SpaceId space : view.spaces()) {
+    pending_.erase_space(space);
+    highest = std::max(highest, space);
+  }
+  identities_ = Identities(highest + 1);
+}
+
+Result<posix::TaskTable> Capturer::group_tasks() {
+  auto tasks = TRY(collector_.tasks());
+  remove_foreign(tasks.threads, foreign_, [](const auto* thread) { return thread->brief.signal; });
+  return tasks;
+}
+
+/// The first epoch drives the tasks, which a seccomp filter might not survive: this comes before.
+Result<void> Capturer::refuse_what_cannot_be_saved(const posix::TaskTable& tasks) {
+  TRY(posix::refuse_what_cannot_be_saved(tasks));
+  for (const posix::ThreadRecord* thread : tasks.threads) {
+    if (is_scaffold(thread->brief) || is_dead(thread->brief)) continue;
+    const auto* credentials = tasks.credentials.find(thread->brief.credentials);
+    if (credentials != nullptr && TRY(collector_.is_landlocked(*credentials))) {
+      return failure(fmt::format("thread {} is confined by Landlock: this cannot be persisted", thread->brief.tid));
+    }
+  }
+  return {};
+}
+
+/// How far the transfer has come that a thread sleeps in.
+Result<uint64_t> Capturer::done_bytes(const posix::ThreadRecord& thread) {
+  if (static_cast<int64_t>(thread.registers.ax) != -ENOSYS) return 0;
+  const auto wanted = posix::wanted_bytes(thread.registers.orig_ax, posix::user_registers(thread));
+  if (!wanted) return 0;
+  if (thread.registers.orig_ax == SYS_sendfile) {
+    // Only the call itself knows, and tells when it is interrupted.
+    restless_.insert(thread.brief.task);
+    disturbed_ = true;
+    return std::unexpected(Error{"a thread sleeps in sendfile(2)", EAGAIN});
+  }
+  const posix::UserBuffer buffer{thread.registers.si, *wanted};
+  return TRY(collector_.transferred_bytes(thread, std::span(&buffer, 1))).value_or(0);
+}
+
+/// A thread that goes on with a half-done transfer is saved as the program knows it: in the call that it made.
+Result<std::optional<posix::BlockedCall>> Capturer::continued_call(const posix::TaskTable& tasks, const posix::ThreadRecord& thread) {
+  const auto* space = tasks.address_spaces.find(thread.brief.mm);
+  if (space == nullptr || !posix::is_in_continuation(space->vdso, thread.registers.ip)) return std::optional<posix::BlockedCall>{};
+  const Fd memory = TRY(open_process_memory(static_cast<pid_t>(thread.brief.host_tid)));
+  auto continued = TRY(posix::continued_transfer(memory.get(), space->vdso, posix::user_registers(thread)));
+  user_regs_struct& entered = continued.transfer.entered;
+  posix::BlockedCall call{entered.orig_rax, -1, 0, {}};
+  if (continued.finished) {
+    entered.orig_rax = ~0ull;
+  } else {
+    entered.rax = static_cast<uint64_t>(posix::kRestartSys);
+    call.done_bytes = continued.transfer.done_bytes + TRY(done_bytes(thread));
+  }
+  call.entered = entered;
+  return call;
+}
+
+/// A call that was interrupted and taken up again runs under the name of restart_syscall(2): restart_block tells which it is, and its deadline.
+Result<posix::BlockedCall> Capturer::blocked_call(const posix::ThreadRecord& thread, int64_t now_ns) {
+  const auto& registers = thread.registers;
+  if (static_cast<int64_t>(registers.orig_ax) < 0) return posix::BlockedCall{};
+  const bool restarted = registers.orig_ax == SYS_restart_syscall || static_cast<int64_t>(registers.ax) == posix::kRestartBlock;
+  if (!restarted) return posix::BlockedCall{registers.orig_ax, remaining_timeout_ns(thread, now_ns), TRY(done_bytes(thread)), {}};
+  const auto left_ns = [&](int64_t expires_ns) { return std::max<int64_t>(expires_ns - now_ns, 0); };
+  switch (TRY(collector_.restart_function(thread))) {
+    case posix::RestartFunction::none:  // a futex wait forgets its function as soon as it is taken up again, and nothing else does
+      if (thread.restart_arguments[0] != registers.di) break;
+      [[fallthrough]];
+    case posix::RestartFunction::futex_wait: {
+      const uint64_t arguments[6] = {registers.di, registers.si, registers.dx, registers.r10, registers.r8, registers.r9};
+      const bool relative = posix::relative_timeout_of(SYS_futex, arguments).form != posix::TimeoutArgument::Form::none;
+      return posix::BlockedCall{SYS_futex, relative ? left_ns(static_cast<int64_t>(thread.restart_arguments[3])) : -1, 0, {}};
+    }
+    case posix::RestartFunction::poll: {
+      const int64_t end_ns = static_cast<int64_t>(thread.restart_arguments[2]) * kNanosecondsPerSecond + static_cast<int64_t>(thread.restart_arguments[3]);
+      const bool has_timeout = thread.restart_arguments[1] >> 32 != 0;
+      return posix::BlockedCall{SYS_poll, has_timeout ? left_ns(end_ns) : -1, 0, {}};
+    }
+    case posix::RestartFunction::nanosleep: {
+      // The first argument is a pointer for the one, a small number for the other.
+      constexpr uint64_t kLowestPointer = 4096;
+      const bool by_clock = static_cast<int32_t>(registers.di) < static_cast<int32_t>(kLowestPointer) && registers.di < kLowestPointer;
+      return posix::BlockedCall{by_clock ? uint64_t{SYS_clock_nanosleep} : uint64_t{SYS_nanosleep},
+                                left_ns(static_cast<int64_t>(thread.restart_arguments[2])), 0, {}};
+    }
+    default: break;
+  }
+  return failure(fmt::format("thread {} sleeps on a CPU-time or alarm clock in a way that cannot be persisted", thread.brief.tid));
+}
+
+/// A sleeper's deadline is in no register: what is left is its timeout less the time since this sleep was first seen.
+int64_t Capturer::remaining_timeout_ns(const posix::ThreadRecord& thread, int64_t now_ns) {
+  const uint64_t arguments[6] = {thread.registers.di,  thread.registers.si, thread.registers.dx,
+                                 thread.registers.r10, thread.registers.r8, thread.registers.r9};
+  const auto argument = posix::relative_timeout_of(thread.registers.orig_ax, arguments);
+  using Form = posix::TimeoutArgument::Form;
+  if (argument.form == Form::none) return -1;
+  const uint64_t value = arguments[argument.argument];
+  auto known = sleeps_.find(thread.brief.task);
+  if (known == sleeps_.end() || known->second.nvcsw != thread.brief.nvcsw || known->second.call != thread.registers.orig_ax) {
+    int64_t timeout_ns = -1;
+    if (argument.form == Form::milliseconds) {
+      timeout_ns = static_cast<int32_t>(value) < 0 ? -1 : static_cast<int64_t>(static_cast<uint32_t>(value)) * 1'000'000;
+    } else if (value != 0) {
+      int64_t pair[2] = {0, 0};
+      const RemotePiece piece{value, sizeof pair};
+      if (read_pieces(static_cast<pid_t>(thread.brief.host_tid), std::span(&piece, 1), reinterpret_cast<std::byte*>(pair)) == sizeof pair) {
+        timeout_ns = pair[0] * kNanosecondsPerSecond + pair[1] * (argument.form == Form::timeval_pointer ? 1000 : 1);
+      }
+    }
+    known = sleeps_.insert_or_assign(thread.brief.task, Sleep{thread.brief.nvcsw, thread.registers.orig_ax, now_ns, timeout_ns}).first;
+  }
+  const Sleep& sleep = known->second;
+  if (sleep.timeout_ns < 0) return -1;
+  return std::max<int64_t>(sleep.timeout_ns - (now_ns - sleep.since_ns), 0);
+}
+
+}  // namespace perdure::capture

@@ -1,0 +1,201 @@
+// One checkpoint of a group: stop, read, copy, go on; then the object tree and what changed in it.
+#pragma once
+
+#include <sys/shm.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "base/result.h"
+#include "capture/identities.h"
+#include "capture/outside_files.h"
+#include "capture/stopped_group.h"
+#include "linux/process.h"
+#include "memory/page_audit.h"
+#include "memory/tracked_space.h"
+#include "posix/capture_context.h"
+#include "posix/collector.h"
+#include "posix/task_capture.h"
+#include "store/changes.h"
+
+namespace perdure::capture {
+
+/// How long the parts of a pause took, in nanoseconds, and what was found.
+struct Figures {
+  int64_t pause_ns = 0;    ///< from the first thread stopped to the last one running again
+  int64_t stop_ns = 0;
+  int64_t objects_ns = 0;  ///< reading kernel objects
+  int64_t scan_ns = 0;
+  int64_t copy_ns = 0;
+  uint64_t dirty_pages = 0;
+  uint64_t thread_count = 0;
+  uint64_t process_count = 0;
+};
+
+/// What a captured epoch adds to the store.
+struct Checkpoint {
+  store::Changes changes;
+  Figures figures;
+  std::vector<std::shared_ptr<OutsideFile>> to_sync;  ///< what it says of outside files is true after a crash once these are on disk
+  std::shared_ptr<const memory::PageAudit> audit;  ///< what the group's pages were, when Options::audit asks for it
+};
+
+/// Takes checkpoints of one group. Bound to the OS thread that uses it (ptrace).
+class Capturer {
+ public:
+  struct Options {
+    uint64_t pid_namespace = 0;            ///< inode number
+    uint64_t cgroup_id = 0;                ///< instead of the namespace: the group was attached to
+    pid_t init_pid = 0;                    ///< host PID of the group's init, or of the first attached process
+    bool kill_with_supervisor = true;
+    bool sync_files = true;                ///< have outside files on disk before the epoch that speaks of them
+    bool audit = false;                    ///< hash every page, to be compared with the store
+    std::set<std::string> disabled_kinds;  ///< `--mutate`: kinds whose capture is left out, to prove the tests
+    std::array<int, 3> standard_streams{0, 1, 2};  ///< borrowed, for create() alone: what the program got
+    int terminal_master = -1;                      ///< borrowed: of the group's terminal; -1 without
+    posix::ObjectId first_object = posix::kGroupObject + 1;
+  };
+  static Result<std::unique_ptr<Capturer>> create(Options options);
+  ~Capturer();
+
+  /// Takes a checkpoint. Absent when nothing ran since the last one. On error the group runs on, and what was found dirty is part of
+  /// the next checkpoint.
+  Result<std::optional<Checkpoint>> capture();
+
+  /// Makes the next checkpoint take the place of everything that an earlier one (which the group was restored from) holds.
+  void supersede(const store::View& view);
+
+  /// Looks which threads there are, without a checkpoint: keeps group_alive() and host_pid_of() true.
+  Result<void> look();
+  /// Whether nothing ran since the last checkpoint, as far as can be seen now.
+  Result<bool> idle();
+  /// Whether any process of the group is left (zombies included), as of the last capture().
+  bool group_alive() const { return group_alive_; }
+  /// Whether the group's init lives and is not on its way out, as of the last capture() or look().
+  bool init_alive() const;
+  /// PIDs of the group's live processes in the caller's namespace, as of the last capture().
+  const std::vector<pid_t>& host_pids() const { return host_pids_; }
+  /// The host PID of a process of the group; 0 when there is none.
+  pid_t host_pid_of(int pid) const;
+  void set_root_pid(int pid) { root_pid_ = pid; }
+
+ private:
+  class Context;
+  struct Space;
+  struct MemoryInode;
+  struct PausedState;
+  using Records = std::map<posix::ObjectId, posix::Object>;
+
+  Capturer(Options options, posix::Collector collector);
+  Result<std::vector<posix::ThreadBrief>> present_threads();
+  Result<void> find_foreign(const std::vector<posix::ThreadBrief>& threads);
+  bool unchanged(const std::vector<posix::ThreadBrief>& threads) const;
+  Result<void> read_paused(StoppedGroup& group, PausedState& state, Figures& figures);
+  Result<void> track_spaces(StoppedGroup& group, PausedState& state);
+  Result<void> update_mappings(Space& space, PausedState& state);
+  void recall_inodes(const Space& space, PausedState& state);
+  Result<void> take_memory_inodes(PausedState& state);
+  Result<void> take_memory_inode(MemoryInode& inode, PausedState& state);
+  Result<void> take_segments(PausedState& state);
+  void forget_memory_inodes(const PausedState& state);
+  Result<void> check_recalled_inodes(const PausedState& state);
+  Result<void> describe_memory_inode(MemoryInode& inode, const struct stat& status, const std::string& link);
+  Result<int64_t> file_system_of(const std::string& path, uint64_t device);
+  Result<std::string> find_other_name(const std::string& gone, const struct stat& wanted) const;
+  static Result<Fd> open_segment(int id);
+  Result<void> enter_ipc_namespace();
+  Result<void> scan_spaces(PausedState& state, Figures& figures);
+  Result<void> read_files(PausedState& state);
+  Result<void> note_mapped_files(const Space& space, const PausedState& state);
+  Result<void> note_outside_file(const posix::FileRecord& file, pid_t host_pid, const PausedState& state);
+  Result<void> read_ipc(PausedState& state);
+  Result<void> read_closed_message_queues(PausedState& state);
+  Result<std::map<uint64_t, std::string>> list_message_queues();
+  Result<posix::ObjectId> message_queue_object(uint64_t inode, const std::string& name, const std::string& link, PausedState& state);
+  Result<void> capture_file(const posix::FileSource& source, Context& context, PausedState& state);
+  Result<void> capture_in_flight(Context& context, PausedState& state);
+  Result<void> read_file_locks(Context& context, PausedState& state);
+  Result<void> check_watched_files(const PausedState& state) const;
+  Result<std::shared_ptr<memory::PageAudit>> audit_pages(const PausedState& state) const;
+  Result<void> build_records(PausedState& state);
+  void bring_inside(posix::Process& process, const std::set<int>& pids) const;
+  Result<void> build_tasks(PausedState& state);
+  void read_terminal(posix::Group& group, const PausedState& state) const;
+  void settle_pages(Space& space, const memory::DirtyPages& dirty);
+  void diff_records(PausedState& state);
+  Result<std::optional<Checkpoint>> attempt();
+  Result<posix::TaskTable> group_tasks();
+  Result<void> read_directories(PausedState& state);
+  Result<posix::BlockedCall> blocked_call(const posix::ThreadRecord& thread, int64_t now_ns);
+  Result<std::optional<posix::BlockedCall>> continued_call(const posix::TaskTable& tasks, const posix::ThreadRecord& thread);
+  Result<uint64_t> done_bytes(const posix::ThreadRecord& thread);
+  int64_t remaining_timeout_ns(const posix::ThreadRecord& thread, int64_t now_ns);
+  /// The object of an inode, found by a link of /proc. `written`: the group can write to it by this way.
+  Result<posix::ObjectId> inode_at(const std::string& link, uint64_t inode_address, uint64_t inode_number, bool written,
+                                   PausedState& state);
+  Result<void> refuse_what_cannot_be_saved(const posix::TaskTable& tasks);
+
+  Options options_;
+  posix::Collector collector_;
+  uint64_t vdso_syscall_offset_ = 0;
+  ClockOffsets own_clock_offsets_;  ///< the supervisor's: what it reads has them, the kernel's own times have not
+  int64_t monotonic_offset_ns_ = 0;
+  int64_t boottime_offset_ns_ = 0;
+  std::array<uint64_t, 3> standard_streams_{};  ///< addresses of their open file descriptions
+  uint32_t terminal_device_ = 0;                ///< of the group's terminal, in the kernel's coding; 0 without
+  Identities identities_;
+  std::map<uint64_t, std::unique_ptr<Space>> spaces_;  ///< by mm address
+  std::map<posix::ObjectId, std::unique_ptr<MemoryInode>> memory_inodes_;
+  struct Segment {
+    int id;
+    shmid_ds status;
+  };
+  std::map<posix::ObjectId, Segment> segments_;  ///< System V shared memory
+  std::map<posix::ObjectId, memory::PageSet> written_;  ///< pages of memory inodes written through mappings, not taken yet
+  bool mappings_changed_ = true;  ///< somebody may have written to them through a mapping that is gone again
+  std::map<uint64_t, int64_t> file_systems_;     ///< magic number by device
+  std::map<posix::ObjectId, std::string> last_records_;
+  store::Changes pending_;
+  OutsideFiles outside_files_;
+  std::vector<posix::ThreadBrief> present_;       ///< as of the begin of the last capture()
+  std::vector<posix::ThreadBrief> last_threads_;  ///< as of the last checkpoint
+  std::set<uint64_t> restless_;
+  bool disturbed_ = false;  ///< whether the last attempt() failed because a sleeper woke
+  std::set<uint64_t> known_;    ///< processes (signal_struct addresses) that were told apart
+  std::set<uint64_t> foreign_;  ///< those of them that a `perdure exec` brought in
+  struct Sleep {
+    uint64_t nvcsw;
+    uint64_t call;
+    int64_t since_ns;
+    int64_t timeout_ns;
+  };
+  std::map<uint64_t, Sleep> sleeps_;  ///< by task address
+  std::map<posix::ObjectId, posix::Object> inodes_;  ///< those met in the last epoch
+  struct KnownPath {
+    uint64_t inode = 0;
+    uint64_t signature = 0;
+    uint32_t link_count = 0;
+    std::string path;
+    bool inode_known = false;  ///< its inode's record of the last epoch is still right
+  };
+  posix::SocketOptionCache socket_options_;
+  KnownPath& known_path(const posix::FileRecord& file);
+  std::map<uint64_t, KnownPath> paths_;  ///< by file address
+  std::map<std::pair<uint32_t, std::string>, std::string> watched_paths_;  ///< by device and path within the file system
+  Fd message_queues_;  ///< the directory of the group's POSIX message queues
+  struct ClosedMessageQueue {
+    Fd file;
+    uint64_t inode = 0;  ///< address
+  };
+  std::map<uint64_t, ClosedMessageQueue> closed_message_queues_;  ///< by inode number
+  bool group_alive_ = true;
+  int root_pid_ = 0;
+  std::vector<pid_t> host_pids_;
+};
+
+}  // namespace perdure::capture

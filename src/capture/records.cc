@@ -1,0 +1,132 @@
+// The object tree of an epoch, made from what was read during the pause.
+#include <fmt/format.h>
+#include <sys/utsname.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "capture/internal.h"
+#include "linux/process.h"
+#include "posix/blocked_syscall.h"
+#include "posix/task_capture.h"
+
+namespace perdure::capture {
+
+namespace {
+constexpr int kShepherdPid = 2;
+}
+
+Result<void> Capturer::build_records(PausedState& state) {
+  posix::Group& group = *state.records[posix::kGroupObject].mutable_group();
+  group.set_monotonic_ns(state.now_ns - own_clock_offsets_.monotonic_ns + monotonic_offset_ns_);
+  group.set_boottime_ns(state.now_ns + clock_ns(CLOCK_BOOTTIME) - monotonic_ns() - own_clock_offsets_.boottime_ns + boottime_offset_ns_);
+  group.set_root_pid(root_pid_);
+  utsname names{};
+  uname(&names);
+  group.set_kernel_release(names.release);
+  TRY(build_tasks(state));
+  // An executable without a name may be met nowhere but there.
+  TRY(take_memory_inodes(state));
+  TRY(check_recalled_inodes(state));
+  forget_memory_inodes(state);
+  return {};
+}
+
+/// What an attached group's processes have outside of it: after a restore the shepherd is their parent, and the first process leads
+/// the session and the process group.
+void Capturer::bring_inside(posix::Process& process, const std::set<int>& pids) const {
+  if (!pids.contains(process.parent_pid())) process.set_parent_pid(kShepherdPid);
+  if (!pids.contains(process.session())) process.set_session(root_pid_);
+  if (!pids.contains(process.process_group())) process.set_process_group(root_pid_);
+}
+
+/// By way of /proc, which a process has for as long as it is held.
+Result<void> Capturer::read_directories(PausedState& state) {
+  for (const posix::ThreadRecord* thread : state.tasks.threads) {
+    const posix::ThreadBrief& brief = thread->brief;
+    if (is_scaffold(brief) || is_dead(brief)) continue;
+    const pid_t host_pid = state.process_handle(brief);
+    const auto* directories = state.tasks.file_system_contexts.find(brief.fs);
+    const auto* space = state.tasks.address_spaces.find(brief.mm);
+    if (directories == nullptr || space == nullptr) return failure(fmt::format("process {} could not be read whole", brief.tgid));
+    if (!state.executables.contains(brief.mm)) {
+      state.executables[brief.mm] = TRY(inode_at(fmt::format("/proc/{}/exe", host_pid), space->executable_file_inode_address,
+                                                 space->executable_inode, false, state));
+    }
+    const auto [context, fresh] = state.directories.try_emplace(brief.fs);
+    if (!fresh) continue;
+    context->second.set_umask(directories->umask);
+    context->second.set_working_directory(TRY(read_link(fmt::format("/proc/{}/cwd", host_pid))));
+    context->second.set_root_directory(TRY(read_link(fmt::format("/proc/{}/root", host_pid))));
+    if (context->second.working_directory().ends_with(" (deleted)")) {
+      return failure(fmt::format("process {}: its working directory '{}' was removed: this cannot be persisted", brief.tgid, context->second.working_directory()));
+    }
+  }
+  return {};
+}
+
+Result<void> Capturer::build_tasks(PausedState& state) {
+  host_pids_.clear();
+  std::map<uint64_t, const posix::ThreadRecord*> leaders;
+  std::map<uint64_t, const posix::ThreadRecord*> living;  // any live thread of each process
+  for (const posix::ThreadRecord* thread : state.tasks.threads) {
+    if (thread->brief.tid == thread->brief.tgid) leaders[thread->brief.signal] = thread;
+    if (!is_dead(thread->brief)) living.emplace(thread->brief.signal, thread);
+  }
+  for (const posix::ThreadRecord* thread : state.tasks.threads) {
+    const posix::ThreadBrief& brief = thread->brief;
+    const bool leader_exited = is_dead(brief) && brief.tid == brief.tgid && living.contains(brief.signal);
+    if (is_scaffold(brief) || (is_dead(brief) && !leader_exited)) continue;
+    const auto* credentials = state.tasks.credentials.find(brief.credentials);
+    if (credentials == nullptr) return failure(fmt::format("thread {}: its credentials could not be read", brief.tid));
+    const auto call = state.calls.find(brief.task);
+    auto record = TRY(posix::thread_record(*thread, *credentials, call == state.calls.end() ? posix::BlockedCall{} : call->second));
+    posix::add_pending_signals(state.tasks, brief.task, record.mutable_pending());
+    if (leader_exited) posix::forget_user_memory(record);
+    *state.records[identities_.of(ObjectKind::thread, brief.task, brief.start_boottime_ns)].mutable_thread() = std::move(record);
+  }
+  std::set<int> pids;
+  for (const auto& [signal, leader] : leaders) pids.insert(static_cast<int>(leader->brief.tgid));
+  for (const auto& [signal, leader] : leaders) {
+    if (is_scaffold(leader->brief)) continue;
+    const auto alive = living.find(signal);
+    const bool zombie = alive == living.end();
+    const posix::ThreadBrief& brief = zombie ? leader->brief : alive->second->brief;
+    const auto* source = state.tasks.processes.find(signal);
+    if (source == nullptr) return failure(fmt::format("process {} could not be read", brief.tgid));
+    auto process = TRY(posix::process_record(state.tasks, *source, *leader));
+    if (options_.cgroup_id != 0) bring_inside(process, pids);
+    constexpr unsigned kMinorBits = 20;
+    process.set_has_group_terminal(terminal_device_ != 0 && source->controlling_terminal != 0 &&
+                                   (source->terminal_major << kMinorBits | (source->terminal_minor_start + source->terminal_index)) ==
+                                       terminal_device_);
+    if (is_dead(leader->brief)) process.set_exit_code(static_cast<int>(leader->brief.exit_code));
+    process.set_zombie(zombie);
+    process.set_leader_exited(is_dead(leader->brief) && !zombie);
+    if (!zombie) {
+      host_pids_.push_back(static_cast<pid_t>(brief.host_tgid));
+      process.set_address_space(identities_.of(ObjectKind::address_space, brief.mm));
+      process.set_descriptor_table(identities_.of(ObjectKind::descriptor_table, brief.files));
+      process.set_file_system_context(identities_.of(ObjectKind::file_system_context, brief.fs));
+      process.set_signal_handlers(identities_.of(ObjectKind::signal_handlers, brief.sighand));
+      const auto* handlers = state.tasks.signal_handlers.find(brief.sighand);
+      const auto* space = state.tasks.address_spaces.find(brief.mm);
+      if (handlers == nullptr || space == nullptr || !spaces_.contains(brief.mm) || !state.directories.contains(brief.fs)) {
+        return failure(fmt::format("process {} could not be read whole", brief.tgid));
+      }
+      *state.records[process.signal_handlers()].mutable_signal_handlers() = posix::signal_handlers_record(*handlers);
+      *state.records[process.file_system_context()].mutable_file_system_context() = state.directories.at(brief.fs);
+      posix::AddressSpace& record = *state.records[process.address_space()].mutable_address_space();
+      record = posix::address_space_record(*space);
+      record.set_executable(state.executables.at(brief.mm));
+      for (const posix::Mapping& mapping : spaces_.at(brief.mm)->mappings) *record.add_mappings() = mapping;
+      for (const memory::PageRun& guard : spaces_.at(brief.mm)->guards) {
+        record.add_guard_ranges(guard.first * kPageSize);
+        record.add_guard_ranges(guard.end() * kPageSize);
+      }
+    }
+    *state.records[identities_.of(ObjectKind::process, signal, leader->brief.start_boottime_ns)].mutable_process() = std::move(process);
+  }
+  return {};
+}
+
+}  // namespace perdure::capture

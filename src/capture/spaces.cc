@@ -1,0 +1,214 @@
+// Address spaces: which there are, what is mapped, what was written.
+#include <fmt/format.h>
+#include <linux/magic.h>
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "capture/internal.h"
+#include "capture/mutation.h"
+#include "linux/process.h"
+#include "posix/vm_flags.h"
+
+namespace perdure::capture {
+
+namespace {
+
+namespace vm = posix::vm_flags;
+using posix::Mapping;
+using posix::MappingRecord;
+
+Mapping::Special special_of(const MappingRecord& mapping) {
+  if (mapping.is_special == 0) return Mapping::kOrdinary;
+  const std::string_view name(mapping.name);
+  if (name == "[vdso]") return Mapping::kVdso;
+  if (name == "[vvar]") return Mapping::kVvar;
+  if (name == "[vvar_vclock]") return Mapping::kVvarClocks;
+  return Mapping::kVsyscall;
+}
+
+std::string describe(const MappingRecord& mapping, pid_t pid) {
+  return fmt::format("process {}: mapping {:x}-{:x} {}", pid, mapping.start, mapping.end, mapping.name);
+}
+
+}  // namespace
+
+/// Finds the address spaces in use, and sets up write tracking in those that are new, by way of one of their threads.
+Result<void> Capturer::track_spaces(StoppedGroup& group, PausedState& state) {
+  for (auto& [mm, space] : spaces_) space->seen = false;
+  state.note_exited_leaders(group.threads());
+  std::map<uint64_t, const posix::ThreadBrief*> candidates;
+  for (const posix::ThreadBrief& thread : group.threads()) {
+    if (is_scaffold(thread) || is_dead(thread) || thread.mm == 0) continue;
+    auto& candidate = candidates[thread.mm];
+    // A thread that is stopped anyway is preferred to a sleeper.
+    if (candidate == nullptr || group.traced(candidate->task) == nullptr) candidate = &thread;
+  }
+  bool examined = false;
+  for (const auto& [mm, thread] : candidates) {
+    auto& space = spaces_[mm];
+    if (space == nullptr) {
+      space = std::make_unique<Space>();
+      space->mm = mm;
+    }
+    space->seen = true;
+    space->id = identities_.of(ObjectKind::address_space, mm);
+    space->host_pid = state.process_handle(*thread);
+    const bool changed = !space->mapped || space->lock_seq != thread->mm_lock_seq;
+    if (!space->tracked) {
+      if (!std::exchange(examined, true)) TRY(refuse_what_cannot_be_saved(TRY(group_tasks())));
+      TracedThread* traced = group.traced(thread->task);
+      if (traced == nullptr) traced = TRY(group.stop_sleeper(*thread));
+      uint64_t vdso = 0;
+      for (const MappingRecord& mapping : TRY(collector_.mappings(space->host_pid))) {
+        if (special_of(mapping) == Mapping::kVdso) vdso = mapping.start;
+      }
+      if (vdso == 0) return failure(fmt::format("process {} has no vDSO: it cannot be persisted", thread->tgid));
+      space->tracked = TRY(memory::TrackedSpace::begin(*traced, space->host_pid, vdso + vdso_syscall_offset_));
+    }
+    if (changed) {
+      mappings_changed_ = true;
+      TRY(update_mappings(*space, state));
+    } else {
+      recall_inodes(*space, state);
+    }
+    TRY(note_mapped_files(*space, state));
+    space->lock_seq = thread->mm_lock_seq;
+  }
+  for (auto at = spaces_.begin(); at != spaces_.end();) {
+    if (at->second->seen) {
+      ++at;
+      continue;
+    }
+    mappings_changed_ = true;
+    pending_.erase_space(at->second->id);
+    at = spaces_.erase(at);
+  }
+  return {};
+}
+
+Result<void> Capturer::update_mappings(Space& space, PausedState& state) {
+  std::vector<memory::TrackedRange> ranges;
+  std::vector<Mapping> mappings;
+  space.inodes.clear();
+  for (const MappingRecord& source : TRY(collector_.mappings(space.host_pid))) {
+    Mapping& mapping = mappings.emplace_back();
+    mapping.set_start(source.start);
+    mapping.set_end(source.end);
+    mapping.set_flags(source.flags);
+    mapping.set_offset(source.page_offset * kPageSize);
+    mapping.set_special(special_of(source));
+    if (mapping.special() != Mapping::kOrdinary) continue;
+    if (source.flags & (vm::kIo | vm::kPfnMap)) return failure(describe(source, space.host_pid) + " is a device's memory");
+    if (source.mempolicy != 0) return failure(describe(source, space.host_pid) + " has a memory policy");
+    if (source.file != 0) {
+      const std::string link = fmt::format("/proc/{}/map_files/{:x}-{:x}", space.host_pid, source.start, source.end);
+      const bool written = (source.flags & vm::kMayShare) != 0 && (source.flags & vm::kMayWrite) != 0;
+      mapping.set_inode(TRY(inode_at(link, source.inode, source.inode_number, written, state)));
+      if (segments_.contains(mapping.inode()) && (source.page_offset != 0 || source.end - source.start < source.file_size)) {
+        return failure(describe(source, space.host_pid) + " is only a part of an attached System V shared memory segment");
+      }
+      space.inodes.push_back({source.inode, source.inode_number, mapping.inode(), link, written});
+    } else {
+      mapping.set_name(source.name);
+      mapping.set_offset(0);
+    }
+    using Kind = memory::TrackedRange::Kind;
+    if (source.flags & vm::kMayShare) {
+      // What cannot be written to here is written elsewhere, and noticed there.
+      if (!state.memory_inodes.contains(mapping.inode()) || !(source.flags & vm::kMayWrite)) continue;
+      ranges.push_back({Kind::shared, source.start, source.end, mapping.inode(), source.page_offset});
+      continue;
+    }
+    ranges.push_back({source.file == 0 ? Kind::anonymous : Kind::private_file, source.start, source.end, space.id,
+                      source.start / kPageSize});
+  }
+  TRY(space.tracked->set_ranges(std::move(ranges)));
+  space.mappings = std::move(mappings);
+  space.mapped = true;
+  return {};
+}
+
+/// The files behind mappings that did not change are part of this epoch too.
+void Capturer::recall_inodes(const Space& space, PausedState& state) {
+  for (const auto& inode : space.inodes) {
+    const posix::ObjectId id = inode.object;
+    (void)identities_.of(ObjectKind::inode, inode.address, inode.number);
+    if (!state.inodes.try_emplace(inode.address, id).second) continue;
+    if (memory_inodes_.contains(id)) {
+      state.memory_inodes.insert(id);
+      state.links[id] = inode.link;
+    } else {
+      state.records[id] = inodes_.at(id);
+      state.recalled.insert(id);
+    }
+  }
+}
+
+Result<void> Capturer::note_mapped_files(const Space& space, const PausedState& state) {
+  if (!options_.sync_files) return {};
+  for (const auto& inode : space.inodes) {
+    if (!inode.written || state.memory_inodes.contains(inode.object)) continue;
+    TRY(outside_files_.note_mapped({inode.address, inode.number}, inode.link));
+  }
+  return {};
+}
+
+Result<void> Capturer::scan_spaces(PausedState& state, Figures& figures) {
+  for (auto& [mm, space] : spaces_) {
+    const int64_t begin_ns = monotonic_ns();
+    auto scanned = space->tracked->scan();
+    // What a scan has told it forgets: without a copy of it, everything counts as written again.
+    const auto start_anew = [&](Error error) {
+      space->tracked.reset();
+      space->mapped = false;
+      return std::unexpected(std::move(error).in(fmt::format("process {}", space->host_pid)));
+    };
+    if (!scanned) return start_anew(scanned.error());
+    auto& dirty = state.dirty[mm] = std::move(*scanned);
+    const int64_t scanned_ns = monotonic_ns();
+    std::erase_if(dirty.written, [&](const auto& run) {
+      if (run.space == space->id) return false;
+      written_[run.space].insert({run.first_page, run.count});
+      return true;
+    });
+    if (leaves_out_private_pages(options_.disabled_kinds)) dirty.written.clear();
+    if (auto copied = memory::copy_pages(space->host_pid, dirty.written, pending_); !copied) return start_anew(copied.error());
+    settle_pages(*space, dirty);
+    figures.scan_ns += scanned_ns - begin_ns;
+    figures.copy_ns += monotonic_ns() - scanned_ns;
+  }
+  const int64_t scanned_ns = monotonic_ns();
+  TRY(take_memory_inodes(state));
+  figures.copy_ns += monotonic_ns() - scanned_ns;
+  return {};
+}
+
+/// Erases from the store what is no longer there: pages given back, pages that are the file's again, mappings that are gone.
+void Capturer::settle_pages(Space& space, const memory::DirtyPages& dirty) {
+  using memory::PageRun;
+  using memory::PageSet;
+  for (const auto& run : dirty.written) space.stored.insert({run.first_page, run.count});
+  PageSet gone;
+  for (const PageRun& run : dirty.absent) {
+    for (const PageRun& removed : space.stored.remove(run)) gone.insert(removed);
+  }
+  PageSet unmapped;
+  for (const PageRun& run : space.stored.runs()) unmapped.insert(run);
+  for (const auto& range : space.tracked->ranges()) {
+    if (range.kind == memory::TrackedRange::Kind::shared) continue;
+    const PageRun pages{range.start / kPageSize, (range.end - range.start) / kPageSize};
+    const auto inside = unmapped.remove(pages);
+    if (range.kind != memory::TrackedRange::Kind::private_file) continue;
+    for (const PageRun& run : inside) unmapped.insert(run);
+  }
+  for (const PageRun& run : dirty.private_copies) unmapped.remove(run);
+  for (const PageRun& run : unmapped.runs()) {
+    for (const PageRun& removed : space.stored.remove(run)) gone.insert(removed);
+  }
+  for (const PageRun& run : gone.runs()) pending_.erase_pages(space.id, run.first, run.count);
+  space.guards = dirty.guards;
+}
+
+}  // namespace perdure::capture

@@ -1,0 +1,225 @@
+#include "capture/stopped_group.h"
+
+#include <fmt/format.h>
+#include <sys/user.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+
+#include "base/clock.h"
+#include "linux/process.h"
+#include "posix/blocked_syscall.h"
+#include "posix/half_done_transfer.h"
+
+namespace perdure::capture {
+
+namespace {
+
+// include/linux/sched.h
+constexpr uint32_t kTaskInterruptible = 0x1;
+constexpr uint32_t kTaskStopped = 0x4;
+constexpr uint32_t kTaskTraced = 0x8;
+constexpr uint32_t kTaskParked = 0x40;
+constexpr uint32_t kTaskExiting = 0x4;  // PF_EXITING
+constexpr int kInitPid = 1;
+constexpr int kShepherdPid = 2;
+constexpr useconds_t kUninterruptibleStepUs = 100;
+/// For as long the rest of the group stands still for one thread that cannot: what takes longer is left to the next epoch.
+constexpr int64_t kUninterruptiblePatienceNs = 3'000'000;
+
+enum class Condition { runs, asleep, stopped, uninterruptible };
+
+/// Whether a signal waits whose handler may run now: what it interrupts is then the program's own affair.
+Result<bool> has_signal(const TracedThread& thread) {
+  const std::string status = TRY(read_file(fmt::format("/proc/{}/status", thread.tid())));
+  const auto set = [&](const char* field) {
+    const size_t at = status.find(field);
+    return at == std::string::npos ? 0 : std::strtoull(&status[at + std::strlen(field)], nullptr, 16);
+  };
+  return ((set("SigPnd:") | set("ShdPnd:")) & ~set("SigBlk:")) != 0;
+}
+
+Condition condition_of(const posix::ThreadBrief& thread) {
+  // A thread on its way out can be neither stopped nor saved: it is gone in a moment.
+  if ((thread.flags & kTaskExiting) != 0) return Condition::uninterruptible;
+  if (thread.state == 0) return Condition::runs;
+  if (thread.state & (kTaskTraced | kTaskStopped | kTaskParked)) return Condition::stopped;
+  if ((thread.state & kTaskInterruptible) && thread.runnable != 0) return Condition::runs;
+  // A sleeper outside of a system call waits within a page fault: it cannot be taken up again there.
+  if ((thread.state & kTaskInterruptible) && static_cast<int64_t>(thread.orig_ax) >= 0) return Condition::asleep;
+  return Condition::uninterruptible;
+}
+
+}  // namespace
+
+bool is_scaffold(const posix::ThreadBrief& thread) {
+  return thread.tgid == kInitPid || thread.tgid == kShepherdPid;
+}
+
+bool is_live_init(const posix::ThreadBrief& thread) {
+  return thread.tgid == kInitPid && !is_dead(thread) && (thread.flags & kTaskExiting) == 0;
+}
+
+bool is_dead(const posix::ThreadBrief& thread) { return thread.exit_state != 0; }
+
+StoppedGroup::~StoppedGroup() {
+  // Of a process that was killed meanwhile, the leader can be waited for only after its other threads. One that has not come to its stop
+  // yet is waited for last, when the others run again.
+  for (const bool leaders : {false, true}) {
+    for (const posix::ThreadBrief& thread : threads_) {
+      if ((thread.tid == thread.tgid) != leaders) continue;
+      if (TracedThread* held = traced(thread.task); held != nullptr && held->stopped()) held->detach();
+    }
+  }
+}
+
+TracedThread* StoppedGroup::traced(uint64_t task) {
+  const auto found = stopped_.find(task);
+  return found == stopped_.end() || found->second.gone() ? nullptr : &found->second;
+}
+
+Result<void> StoppedGroup::interrupt(const posix::ThreadBrief& thread) {
+  const unsigned long options = PTRACE_O_TRACESYSGOOD | (options_.kill_with_supervisor ? PTRACE_O_EXITKILL : 0);
+  auto seized = TracedThread::seize(static_cast<pid_t>(thread.host_tid), options);
+  if (!seized) {
+    // It died since it was looked at, or is about to be: it comes up again as what it is then.
+    if (seized.error().error_number == ESRCH || seized.error().error_number == EPERM) return {};
+    return failure(fmt::format("thread {} of the group cannot be stopped: {}", thread.tid, seized.error().message()));
+  }
+  TRY(seized->interrupt());
+  stopped_.insert_or_assign(thread.task, std::move(*seized));
+  awaited_.push_back(thread.task);
+  return {};
+}
+
+Result<void> StoppedGroup::await_stops() {
+  for (const uint64_t task : awaited_) {
+    auto stop = stopped_.at(task).wait_for_stop(options_.timeout_ns);
+    // One that is held up on its way (a long call, a loaded machine) is tried again in a later epoch.
+    if (!stop && stop.error().error_number == ETIMEDOUT) stop.error().error_number = EAGAIN;
+    if (!stop) return std::unexpected(std::move(stop.error()));
+  }
+  awaited_.clear();
+  return {};
+}
+
+/// Some calls return EINTR to whoever stops them, though no signal came: have the kernel take them up again (it still lets a handler interrupt them).
+Result<void> StoppedGroup::mend_interrupted_call(TracedThread& thread) {
+  if (thread.gone()) return {};
+  const user_regs_struct registers = TRY(thread.registers());
+  if (static_cast<int64_t>(registers.orig_rax) < 0) return {};
+  if (static_cast<int64_t>(registers.rax) > 0) return continue_transfer(thread, registers);
+  if (static_cast<int64_t>(registers.rax) != -EINTR) return {};
+  if (!posix::returns_eintr_when_stopped(registers.orig_rax)) return {};
+  return thread.poke_user(offsetof(user, regs.rax), static_cast<uint64_t>(posix::kRestartNoHandler));
+}
+
+/// A transfer that the stop cut short goes on with the rest when the thread is let go.
+Result<void> StoppedGroup::continue_transfer(TracedThread& thread, const user_regs_struct& registers) {
+  const auto wanted = posix::wanted_bytes(registers.orig_rax, registers);
+  if (!wanted || registers.rax >= *wanted || TRY(has_signal(thread))) return {};
+  uint64_t vdso = 0;
+  for (const auto& mapping : TRY(special_mappings(thread.tid()))) {
+    if (mapping.name == "[vdso]") vdso = mapping.start;
+  }
+  const Fd memory = TRY(open_process_memory(thread.tid()));
+  posix::HalfDoneTransfer transfer{registers, registers.rax};
+  if (posix::is_in_continuation(vdso, registers.rip)) {
+    transfer = TRY(posix::continued_transfer(memory.get(), vdso, registers)).transfer;
+    transfer.done_bytes += registers.rax;
+  }
+  const auto occupied = [&](uint64_t address) {
+    return std::ranges::any_of(threads_, [&](const posix::ThreadBrief& other) {
+      return static_cast<pid_t>(other.host_tid) != thread.tid() && other.instruction_pointer >= address &&
+             other.instruction_pointer < address + posix::kContinuationBytes;
+    }) || std::ranges::any_of(continued_, [&](const auto& other) { return other.second == address && other.first != thread.tid(); });
+  };
+  auto next = posix::continue_transfer(memory.get(), vdso, transfer, occupied);
+  // Without room the call returns what it has done: the program sees a short count, as after a signal.
+  if (!next) return {};
+  continued_[thread.tid()] = next->rip;
+  return thread.set_registers(*next);
+}
+
+Result<StoppedGroup> StoppedGroup::stop(posix::Collector& collector, const Options& options) {
+  StoppedGroup group;
+  group.options_ = options;
+  const int64_t deadline_ns = monotonic_ns() + options.timeout_ns;
+  const int64_t patience_end_ns = monotonic_ns() + kUninterruptiblePatienceNs;
+  for (;;) {
+    group.threads_ = TRY(collector.tasks_brief());
+    remove_foreign(group.threads_, options.foreign, [](const auto& thread) { return thread.signal; });
+    const posix::ThreadBrief* busy = nullptr;
+    bool interrupted = false;
+    for (const posix::ThreadBrief& thread : group.threads_) {
+      if (is_scaffold(thread) || is_dead(thread)) continue;
+      if (group.traced(thread.task) != nullptr && (thread.state & kTaskTraced)) continue;
+      if (thread.ptrace != 0 && !group.stopped_.contains(thread.task)) {
+        return failure(fmt::format("thread {} is traced by another process (ptrace): this cannot be persisted", thread.tid));
+      }
+      const Condition condition = condition_of(thread);
+      const bool restless = condition == Condition::asleep && options.restless.contains(thread.task);
+      if (condition == Condition::runs || restless) {
+        if (group.traced(thread.task) != nullptr) continue;
+        TRY(group.interrupt(thread));
+        interrupted = true;
+      } else if (condition == Condition::uninterruptible) {
+        busy = &thread;
+      }
+    }
+    if (!interrupted && busy == nullptr) return group;
+    const posix::ThreadBrief culprit = busy == nullptr ? posix::ThreadBrief{} : *busy;
+    TRY(group.await_stops());
+    for (auto& [task, thread] : group.stopped_) TRY(group.mend_interrupted_call(thread));
+    if (monotonic_ns() > deadline_ns && busy == nullptr) return std::unexpected(Error{"the group's threads come and go too fast to be stopped", EAGAIN});
+    if (busy != nullptr) {
+      if (monotonic_ns() > patience_end_ns) {
+        return std::unexpected(
+            Error{fmt::format("thread {} is in an uninterruptible sleep (system call {})", culprit.tid, culprit.orig_ax), EAGAIN});
+      }
+      usleep(kUninterruptibleStepUs);
+    }
+  }
+}
+
+Result<TracedThread*> StoppedGroup::stop_sleeper(const posix::ThreadBrief& thread) {
+  TRY(interrupt(thread));
+  TRY(await_stops());
+  TracedThread* held = traced(thread.task);
+  if (held == nullptr) return failure(fmt::format("thread {} exited", thread.tid));
+  TRY(mend_interrupted_call(*held));
+  return held;
+}
+
+Result<std::vector<uint64_t>> StoppedGroup::disturbed(posix::Collector& collector) const {
+  std::map<uint64_t, const posix::ThreadBrief*> before;
+  for (const posix::ThreadBrief& thread : threads_) {
+    if (!is_scaffold(thread)) before[thread.task] = &thread;
+  }
+  std::vector<uint64_t> disturbed;
+  for (const posix::ThreadBrief& now : TRY(collector.tasks_brief())) {
+    if (now.tgid == kInitPid && !is_live_init(now)) {
+      // Whoever kills init kills the whole group: what is seen of it now is its death, not its state.
+      return std::unexpected(Error{"the group's init is being killed", EAGAIN});
+    }
+    if (is_scaffold(now) || options_.foreign.contains(now.signal)) continue;
+    const auto found = before.find(now.task);
+    if (found == before.end()) {
+      disturbed.push_back(now.task);
+      continue;
+    }
+    const posix::ThreadBrief& then = *found->second;
+    before.erase(found);
+    if (stopped_.contains(now.task)) continue;
+    if (now.nvcsw != then.nvcsw || now.nivcsw != then.nivcsw || now.state != then.state || now.runnable != 0 || now.exit_state != then.exit_state) {
+      disturbed.push_back(now.task);
+    }
+  }
+  // Whoever was killed or reaped meanwhile is missing.
+  for (const auto& [task, thread] : before) disturbed.push_back(task);
+  return disturbed;
+}
+
+}  // namespace perdure::capture

@@ -1,0 +1,68 @@
+// A group at rest: the threads that ran are stopped, the sleepers are left asleep.
+#pragma once
+
+#include <map>
+#include <set>
+#include <vector>
+
+#include "base/result.h"
+#include "linux/ptrace.h"
+#include "posix/collector.h"
+
+namespace perdure::capture {
+
+/// Holds the group still. Destroying it lets every stopped thread run on.
+class StoppedGroup {
+ public:
+  struct Options {
+    /// Threads (by task address) that are to be stopped even if they sleep: they woke during an earlier capture.
+    std::set<uint64_t> restless;
+    /// Processes (by signal_struct address) that are in the namespaces but not of the group: see remove_foreign().
+    std::set<uint64_t> foreign;
+    bool kill_with_supervisor = true;
+    int64_t timeout_ns = 100'000'000;
+  };
+  /// Stops what runs. Error when a thread can neither be stopped nor left asleep in time (uninterruptible sleep, vfork).
+  static Result<StoppedGroup> stop(posix::Collector& collector, const Options& options);
+  StoppedGroup(StoppedGroup&&) = default;
+  StoppedGroup& operator=(StoppedGroup&&) = default;
+  ~StoppedGroup();
+
+  /// Every thread, zombies included, as of the moment when the group came to rest.
+  const std::vector<posix::ThreadBrief>& threads() const { return threads_; }
+  /// The tracer's hold on a stopped thread; null for a sleeper.
+  TracedThread* traced(uint64_t task);
+  /// Stops one more thread, a sleeper (to run a system call in it).
+  Result<TracedThread*> stop_sleeper(const posix::ThreadBrief& thread);
+
+  /// Checks that no sleeper ran since the group came to rest; returns the tasks that did.
+  Result<std::vector<uint64_t>> disturbed(posix::Collector& collector) const;
+
+ private:
+  StoppedGroup() = default;
+  Result<void> interrupt(const posix::ThreadBrief& thread);
+  Result<void> await_stops();
+  Result<void> mend_interrupted_call(TracedThread& thread);
+  Result<void> continue_transfer(TracedThread& thread, const user_regs_struct& registers);
+
+  Options options_;
+  std::vector<posix::ThreadBrief> threads_;
+  std::map<uint64_t, TracedThread> stopped_;
+  std::vector<uint64_t> awaited_;
+  std::map<pid_t, uint64_t> continued_;  ///< where threads go on whose transfers this stop cut short
+};
+
+/// Leaves out the threads of processes that are not the group's.
+template <typename Threads>
+void remove_foreign(Threads& threads, const std::set<uint64_t>& foreign, auto signal_of) {
+  if (!foreign.empty()) std::erase_if(threads, [&](const auto& thread) { return foreign.contains(signal_of(thread)); });
+}
+
+/// Whether the thread belongs to Perdure (the group's init and shepherd) rather than to the program.
+bool is_scaffold(const posix::ThreadBrief& thread);
+/// Whether this is the group's init, alive and not on its way out.
+bool is_live_init(const posix::ThreadBrief& thread);
+/// Whether the thread has exited and is only waited for.
+bool is_dead(const posix::ThreadBrief& thread);
+
+}  // namespace perdure::capture

@@ -1,0 +1,41 @@
+// The subcommands; each registers itself and puts its exit status into `status` when it has run.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "base/result.h"
+#include "store/store.h"
+#include "supervisor/supervisor.h"
+
+namespace perdure::cli {
+
+inline constexpr int kDone = 0;
+inline constexpr int kFailed = 1;
+inline constexpr int kUsageError = 2;
+inline constexpr int kPerdureFailed = 125;
+
+void add_run(CLI::App& app, int& status);
+void add_attach(CLI::App& app, int& status);
+void add_group_commands(CLI::App& app, int& status);
+void add_store_commands(CLI::App& app, int& status);
+void add_doctor(CLI::App& app, int& status);
+void add_exec(CLI::App& app, int& status);
+
+/// A group's store, for reading.
+Result<std::unique_ptr<store::Store>> open_group_store(const std::string& root, const std::string& name);
+
+/// The epoch that `at` means: a number, or a label (the newest epoch that bears it); empty: the newest epoch. Error when there is none.
+Result<uint64_t> find_epoch(const store::Store& store, const std::string& name, const std::string& at);
+
+/// Runs a group by `run_here`, in a process of its own without a terminal. Returns when its first checkpoint is durable, or its end
+/// (with its exit status) came before.
+int run_in_background(const supervisor::RunOptions& options, int (*run_here)(const supervisor::RunOptions&));
+
+/// Prints "perdure: message" to stderr and returns `status`.
+int report(const Error& error, int status = kFailed);
+
+/// "10ms", "1s", "250us" as nanoseconds; a plain number is milliseconds.
+Result<int64_t> parse_duration_ns(const std::string& text);
+
+}  // namespace perdure::cli

@@ -1,0 +1,209 @@
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "linux/process.h"
+#include "store/store.h"
+#include "supervisor/control.h"
+#include "supervisor/group_directory.h"
+#include "supervisor/history_report.h"
+
+namespace perdure::cli {
+
+namespace {
+
+using nlohmann::json;
+
+struct GroupArguments {
+  std::string name;
+  std::string root;
+  std::string label;
+  bool as_json = false;
+};
+
+std::string control_path(const GroupArguments& arguments) {
+  return supervisor::control_socket_path(supervisor::group_directory(supervisor::store_root(arguments.root), arguments.name));
+}
+
+Result<json> ask(const GroupArguments& arguments, json request) {
+  TRY(supervisor::check_name(arguments.name));
+  auto reply = supervisor::call_supervisor(control_path(arguments), request);
+  if (!reply && (reply.error().error_number == ENOENT || reply.error().error_number == ECONNREFUSED)) {
+    return failure(fmt::format("group '{}' is not running under {}", arguments.name, supervisor::store_root(arguments.root)));
+  }
+  return reply;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<store::Store>> open_group_store(const std::string& root, const std::string& name) {
+  TRY(supervisor::check_name(name));
+  const std::string directory = supervisor::group_directory(supervisor::store_root(root), name);
+  if (!store::Store::exists(directory)) {
+    if (access(supervisor::store_root(root).c_str(), R_OK | X_OK) != 0 && errno == EACCES) {
+      return system_error("read the store root " + supervisor::store_root(root) + " (its owner is another user)");
+    }
+    return failure(fmt::format("there is no group '{}' under {}", name, supervisor::store_root(root)));
+  }
+  return store::Store::open_read_only(directory);
+}
+
+namespace {
+
+/// What is known of a group without its supervisor.
+json state_at_rest(const std::string& root, const std::string& name) {
+  json report{{"name", name}, {"state", "crashed"}, {"pids", json::array()}};
+  auto store = store::Store::open_read_only(supervisor::group_directory(root, name));
+  if (!store) {
+    report["state"] = "unreadable";
+    report["store_error"] = store.error().message();
+    return report;
+  }
+  const auto state = (*store)->property(supervisor::kStateProperty);
+  if (state && *state && **state == supervisor::kStateEnded) report["state"] = "ended";
+  report["durable_epoch"] = (*store)->last_epoch();
+  report["stored_bytes"] = (*store)->usage().stored_bytes;
+  return report;
+}
+
+/// A figure that only a live group has.
+std::string figure(const json& group, const char* field) {
+  const double value = group.value(field, -1.0);
+  return value < 0 ? "-" : fmt::format("{:.0f}", value);
+}
+
+/// What the user should know, most pressing first.
+std::string notes(const json& group) {
+  std::string text;
+  const auto add = [&](const std::string& note) { text += (text.empty() ? "" : "; ") + note; };
+  if (const std::string why = group.value("not_persisted", ""); !why.empty()) add("not persisted: " + why);
+  if (const std::string why = group.value("store_error", ""); !why.empty()) add(why);
+  if (group.value("state", "") == "crashed") add("resume it by the same perdure run, or perdure restore");
+  if (const std::string why = group.value("sync_error", ""); !why.empty()) add("not safe from a power cut: " + why);
+  if (group.value("disk_behind", false)) add("the disk is behind: the period stretches");
+  if (group.value("detached", false)) add("detached: runs on, not persisted");
+  else if (group.value("idle", false)) add("idle: nothing to save");
+  return text;
+}
+
+int list(const GroupArguments& arguments) {
+  const std::string root = supervisor::store_root(arguments.root);
+  json groups = json::array();
+  const auto names = supervisor::list_groups(root);
+  if (!names) return report(names.error());
+  for (const auto& name : *names) {
+    auto status = supervisor::call_supervisor(supervisor::control_socket_path(supervisor::group_directory(root, name)), {{"command", "status"}});
+    groups.push_back(status ? *status : state_at_rest(root, name));
+  }
+  if (arguments.as_json) {
+    std::cout << groups.dump(2) << "\n";
+    return kDone;
+  }
+  constexpr const char* kLine = "{:<20} {:<10} {:>10} {:>10} {:>9} {:>9} {:>12}  {}\n";
+  fmt::print(fmt::runtime(kLine), "NAME", "STATE", "PROCESSES", "EPOCH", "AGE ms", "PAUSE us", "STORE bytes", "NOTES");
+  for (const json& group : groups) {
+    fmt::print(fmt::runtime(kLine), group.value("name", ""), group.value("state", ""), group["pids"].size(), group.value("durable_epoch", 0ull),
+               figure(group, "durable_age_ms"), figure(group, "pause_us"), group.value("stored_bytes", 0ull), notes(group));
+  }
+  return kDone;
+}
+
+int checkpoint(const GroupArguments& arguments) {
+  const bool number = std::ranges::all_of(arguments.label, [](unsigned char c) { return std::isdigit(c) != 0; });
+  if (number && !arguments.label.empty()) return report(Error{fmt::format("the label '{}' could be taken for an epoch", arguments.label)}, kUsageError);
+  const auto reply = ask(arguments, {{"command", "checkpoint"}, {"label", arguments.label}});
+  if (!reply) return report(reply.error());
+  if (arguments.as_json) std::cout << json{{"epoch", (*reply)["epoch"]}, {"label", arguments.label}}.dump() << "\n";
+  else fmt::print("{}\n", (*reply)["epoch"].get<uint64_t>());
+  return kDone;
+}
+
+/// Returns when the supervisor is gone, so that the group's name is free again.
+Result<void> end_group(const GroupArguments& arguments) {
+  const json status = TRY(ask(arguments, {{"command", "status"}}));
+  const Fd supervisor = TRY(open_pidfd(status["supervisor_pid"].get<pid_t>()));
+  TRY(ask(arguments, {{"command", "kill"}}));
+  pollfd ended{supervisor.get(), POLLIN, 0};
+  constexpr int kPatienceMs = 60'000;
+  if (::poll(&ended, 1, kPatienceMs) == 1) return {};
+  return failure(fmt::format("the supervisor of group '{}' (process {}) still runs", arguments.name, status["supervisor_pid"].get<pid_t>()));
+}
+
+int kill(const GroupArguments& arguments) {
+  const auto ended = end_group(arguments);
+  return ended ? kDone : report(ended.error());
+}
+
+/// From the supervisor while there is one, else from the store.
+Result<json> read_history(const GroupArguments& arguments) {
+  TRY(supervisor::check_name(arguments.name));
+  auto reply = supervisor::call_supervisor(control_path(arguments), {{"command", "log"}});
+  if (reply) return (*reply)["epochs"];
+  const auto store = TRY(open_group_store(arguments.root, arguments.name));
+  return supervisor::history_report(*store);
+}
+
+std::string clock_time(int64_t realtime_ns) {
+  constexpr int64_t kNsPerSecond = 1'000'000'000;
+  const time_t seconds = realtime_ns / kNsPerSecond;
+  tm broken_down{};
+  localtime_r(&seconds, &broken_down);
+  std::array<char, 32> text{};
+  strftime(text.data(), text.size(), "%F %T", &broken_down);
+  return fmt::format("{}.{:03}", text.data(), realtime_ns % kNsPerSecond / 1'000'000);
+}
+
+int detach(const GroupArguments& arguments) {
+  const auto reply = ask(arguments, {{"command", "detach"}});
+  return reply ? kDone : report(reply.error());
+}
+
+int log(const GroupArguments& arguments) {
+  const auto epochs = read_history(arguments);
+  if (!epochs) return report(epochs.error());
+  if (arguments.as_json) {
+    std::cout << epochs->dump(2) << "\n";
+    return kDone;
+  }
+  fmt::print("{:>8}  {:<23} {:>10} {:>12} {:>12}  {}\n", "EPOCH", "TIME", "PAUSE us", "DIRTY pages", "BYTES", "LABEL");
+  for (const json& epoch : *epochs) {
+    fmt::print("{:>8}  {:<23} {:>10.0f} {:>12} {:>12}  {}\n", epoch["epoch"].get<uint64_t>(), clock_time(epoch["time_ns"].get<int64_t>()),
+               epoch["pause_us"].get<double>(), epoch["dirty_pages"].get<uint64_t>(), epoch["stored_bytes"].get<uint64_t>(),
+               epoch["label"].get<std::string>());
+  }
+  return kDone;
+}
+
+}  // namespace
+
+int report(const Error& error, int status) {
+  fmt::print(stderr, "perdure: {}\n", error.message());
+  return status;
+}
+
+void add_group_commands(CLI::App& app, int& status) {
+  const auto add = [&](const char* name, const char* help, bool named, bool prints, int (*action)(const GroupArguments&)) {
+    auto arguments = std::make_shared<GroupArguments>();
+    CLI::App* command = app.add_subcommand(name, help);
+    if (named) command->add_option("name", arguments->name, "name of the group")->required();
+    command->add_option("--store", arguments->root, "store root (default: $PERDURE_STORE, else /var/lib/perdure)");
+    if (std::string_view(name) == "checkpoint") command->add_option("--label", arguments->label, "label of the checkpoint, for restore --at");
+    if (prints) command->add_flag("--json", arguments->as_json, "machine-readable output");
+    command->callback([arguments, action, &status] { status = action(*arguments); });
+  };
+  add("ps", "list groups", false, true, list);
+  add("checkpoint", "take a checkpoint now; returns when it is durable, prints its epoch", true, true, checkpoint);
+  add("kill", "end a group", true, false, kill);
+  add("detach", "stop persisting a group; its programs run on", true, false, detach);
+  add("log", "the history of a group", true, true, log);
+}
+
+}  // namespace perdure::cli

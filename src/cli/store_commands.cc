@@ -1,0 +1,145 @@
+// Commands that read a group's store: inspect, verify, rm.
+#include <fmt/format.h>
+#include <google/protobuf/util/json_util.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+
+#include "cli/commands.h"
+#include "posix/object_tree.h"
+#include "supervisor/group_directory.h"
+
+namespace perdure::cli {
+
+namespace {
+
+struct StoreArguments {
+  std::string name;
+  std::string root;
+  std::string at;
+  bool as_json = false;
+};
+
+const char* kind_of(const posix::Object& object) {
+  const auto* field = object.GetDescriptor()->FindFieldByNumber(static_cast<int>(object.body_case()));
+  return field == nullptr ? "?" : field->name().c_str();
+}
+
+/// A line of what matters of an object; the whole of it is in --json.
+std::string summary(const posix::Object& object) {
+  switch (object.body_case()) {
+    case posix::Object::kProcess: {
+      const auto& process = object.process();
+      return fmt::format("pid {} parent {} group {} session {} '{}'{}", process.pid(), process.parent_pid(), process.process_group(),
+                         process.session(), process.name(), process.zombie() ? " zombie" : "");
+    }
+    case posix::Object::kThread:
+      return fmt::format("tid {} of {} '{}'{}", object.thread().tid(), object.thread().pid(), object.thread().name(),
+                         object.thread().has_blocked() ? fmt::format(" in system call {}", object.thread().blocked().number()) : "");
+    case posix::Object::kAddressSpace: return fmt::format("{} mappings", object.address_space().mappings_size());
+    case posix::Object::kDescriptorTable: return fmt::format("{} descriptors", object.descriptor_table().descriptors_size());
+    case posix::Object::kInode: return object.inode().path();
+    case posix::Object::kFileSystemContext: return object.file_system_context().working_directory();
+    case posix::Object::kOpenFile: {
+      const auto* kind = object.open_file().GetDescriptor()->FindFieldByNumber(static_cast<int>(object.open_file().kind_case()));
+      return fmt::format("{} flags {:o} position {}", kind == nullptr ? "?" : kind->name(), object.open_file().flags(),
+                         object.open_file().position());
+    }
+    default: return {};
+  }
+}
+
+Result<std::string> as_json(const posix::Object& object) {
+  std::string text;
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  if (!google::protobuf::util::MessageToJsonString(object, &text, options).ok()) return failure("an object cannot be shown as JSON");
+  return text;
+}
+
+Result<void> inspect(const StoreArguments& arguments) {
+  const auto store = TRY(open_group_store(arguments.root, arguments.name));
+  const auto view = TRY(store->view(TRY(find_epoch(*store, arguments.name, arguments.at))));
+  const auto tree = TRY(posix::ObjectTree::decode(view->objects()));
+  std::string separator = "";
+  if (arguments.as_json) fmt::print("{{\"epoch\":{},\"objects\":{{", view->info().epoch);
+  else fmt::print("epoch {}\n", view->info().epoch);
+  for (const auto& [id, object] : tree.objects()) {
+    if (arguments.as_json) {
+      fmt::print("{}\"{}\":{}", separator, id, TRY(as_json(object)));
+      separator = ",\n";
+    } else {
+      const uint64_t pages = view->page_count(id);
+      fmt::print("{:>6} {:<20} {}{}\n", id, kind_of(object), summary(object), pages == 0 ? "" : fmt::format(", {} pages", pages));
+    }
+  }
+  if (arguments.as_json) fmt::print("}}}}\n");
+  return {};
+}
+
+Result<void> verify(const StoreArguments& arguments) {
+  const auto store = TRY(open_group_store(arguments.root, arguments.name));
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  const auto checked = TRY(store->verify([&](uint64_t done, uint64_t all) {
+    if (terminal) fmt::print(stderr, "\rverified {} of {} MB", done >> 20, all >> 20);
+  }));
+  if (terminal) fmt::print(stderr, "\r\033[K");
+  for (const auto& damage : checked.damage) fmt::print("{}\n", damage);
+  fmt::print("{} epochs, {} pages checked: {}\n", checked.epochs_checked, checked.pages_checked,
+             checked.damage.empty() ? "whole" : fmt::format("{} damaged places", checked.damage.size()));
+  if (!checked.damage.empty()) return failure(fmt::format("the store of group '{}' is damaged", arguments.name));
+  return {};
+}
+
+Result<void> remove(const StoreArguments& arguments) {
+  TRY(supervisor::check_name(arguments.name));
+  const std::string directory = supervisor::group_directory(supervisor::store_root(arguments.root), arguments.name);
+  if (!store::Store::exists(directory)) {
+    return failure(fmt::format("there is no group '{}' under {}", arguments.name, supervisor::store_root(arguments.root)));
+  }
+  // Whoever can lock the store knows that no supervisor owns it.
+  const auto store = store::Store::open(directory, {});
+  if (!store && store.error().error_number == EBUSY) return std::unexpected(supervisor::explain_busy(store.error(), arguments.name));
+  std::error_code error;
+  std::filesystem::remove_all(directory, error);
+  if (error) return std::unexpected(Error{"remove " + directory, error.value()});
+  return {};
+}
+
+}  // namespace
+
+Result<uint64_t> find_epoch(const store::Store& store, const std::string& name, const std::string& at) {
+  const auto history = store.history();
+  if (history.empty()) return failure(fmt::format("group '{}' has no checkpoint: it ended before its first was durable", name));
+  if (at.empty()) return history.back().epoch;
+  const bool number = std::ranges::all_of(at, [](unsigned char c) { return std::isdigit(c) != 0; });
+  for (auto info = history.rbegin(); info != history.rend(); ++info) {
+    if (number ? std::to_string(info->epoch) == at : info->label == at) return info->epoch;
+  }
+  return failure(fmt::format("group '{}' has no {} '{}'; its epochs are {} to {}: see perdure log {}", name,
+                             number ? "epoch" : "epoch with the label", at, history.front().epoch, history.back().epoch, name));
+}
+
+void add_store_commands(CLI::App& app, int& status) {
+  const auto add = [&](const char* name, const char* help, bool at, Result<void> (*action)(const StoreArguments&)) {
+    auto arguments = std::make_shared<StoreArguments>();
+    CLI::App* command = app.add_subcommand(name, help);
+    command->add_option("name", arguments->name, "name of the group")->required();
+    command->add_option("--store", arguments->root, "store root (default: $PERDURE_STORE, else /var/lib/perdure)");
+    if (at) {
+      command->add_option("--at", arguments->at, "epoch or label (default: the newest epoch)");
+      command->add_flag("--json", arguments->as_json, "machine-readable output");
+    }
+    command->callback([arguments, action, &status] {
+      const auto done = action(*arguments);
+      status = done ? kDone : report(done.error());
+    });
+  };
+  add("inspect", "the objects of a checkpoint", true, inspect);
+  add("verify", "check every checksum and reference of a group's store", false, verify);
+  add("rm", "remove a group that is not running, with its history", false, remove);
+}
+
+}  // namespace perdure::cli

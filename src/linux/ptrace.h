@@ -1,0 +1,68 @@
+// Threads seized by ptrace(2), and given back.
+#pragma once
+
+#include <sys/ptrace.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+
+namespace perdure {
+
+/// A thread of another process under PTRACE_SEIZE. While stopped it may be read and driven; the destructor detaches it, and it runs
+/// on where its registers say. ptrace binds it to the OS thread that seized it: use and destroy it there.
+class TracedThread {
+ public:
+  /// PTRACE_SEIZE with PTRACE_O_ options. The thread runs on until interrupt().
+  static Result<TracedThread> seize(pid_t tid, unsigned long options);
+  /// Takes over a thread that the kernel attached by itself (PTRACE_O_TRACECLONE and the like).
+  static TracedThread adopt(pid_t tid) { return TracedThread(tid); }
+
+  TracedThread(TracedThread&& other) noexcept;
+  TracedThread& operator=(TracedThread&& other) noexcept;
+  ~TracedThread() { detach(); }
+
+  pid_t tid() const { return tid_; }
+  bool stopped() const { return stopped_; }
+  bool gone() const { return tid_ == 0; }
+
+  /// PTRACE_INTERRUPT; wait_for_stop() then sees it stop.
+  Result<void> interrupt();
+  /// Waits, spinning at first, until the thread rests in its interrupt stop. A signal on its way to the thread is delivered first, so that it is
+  /// in a handler's frame or still queued, never in between. False when the thread exited meanwhile. Error after `timeout_ns`.
+  Result<bool> wait_for_stop(int64_t timeout_ns);
+
+  Result<user_regs_struct> registers() const;
+  Result<void> set_registers(const user_regs_struct& registers);
+  /// Sets one word of struct user, e.g. offsetof(user, regs.rax): leaves the others alone.
+  Result<void> poke_user(size_t offset, uint64_t value);
+  Result<void> set_xstate(std::span<const std::byte> standard_layout);
+  Result<uint64_t> signal_mask() const;
+  Result<void> set_signal_mask(uint64_t mask);
+
+  /// Resumes by `request` (PTRACE_CONT, PTRACE_SYSCALL), then waits for the next stop of any kind; returns its wait(2) status.
+  Result<int> resume_and_wait(int request, int signal = 0);
+  /// The message of the last PTRACE_EVENT_ stop: the new thread's id.
+  Result<pid_t> event_message() const;
+
+  /// Lets the thread go, delivering `signal` if not 0. Harmless when already detached or gone.
+  void detach(int signal = 0);
+  /// Forgets the thread without detaching (it was killed or has exited).
+  void forget() { tid_ = 0; }
+
+ private:
+  explicit TracedThread(pid_t tid) : tid_(tid) {}
+  pid_t tid_ = 0;
+  bool stopped_ = false;
+};
+
+/// Waits for a change of state of a traced thread: spins for a moment (a stop is tens of microseconds away), then sleeps in short
+/// steps. Returns the wait(2) status; ETIMEDOUT after `timeout_ns`.
+Result<int> wait_for_thread(pid_t tid, int64_t timeout_ns);
+
+}  // namespace perdure

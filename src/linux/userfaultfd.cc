@@ -1,0 +1,40 @@
+#include "linux/userfaultfd.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "linux/uapi.h"
+
+namespace perdure {
+
+Result<void> enable_write_tracking(int userfaultfd) {
+  uffdio_api api{};
+  api.api = UFFD_API;
+  api.features = linux_uapi::kUffdFeatureWpAsync | linux_uapi::kUffdFeatureWpUnpopulated |
+                 linux_uapi::kUffdFeatureWpHugetlbfsShmem;
+  if (ioctl(userfaultfd, UFFDIO_API, &api) != 0) return system_error("enable write tracking (UFFDIO_API)");
+  return {};
+}
+
+Result<bool> register_write_tracking(int userfaultfd, uint64_t start, uint64_t end) {
+  uffdio_register request{};
+  request.range = {start, end - start};
+  request.mode = UFFDIO_REGISTER_MODE_WP;
+  if (ioctl(userfaultfd, UFFDIO_REGISTER, &request) == 0) return true;
+  if (errno == EINVAL || errno == EPERM) return false;
+  if (errno == EBUSY) return failure(fmt::format("memory at {:x}-{:x} is watched by a userfaultfd of the program's own", start, end));
+  return system_error(fmt::format("track writes to {:x}-{:x} (UFFDIO_REGISTER)", start, end));
+}
+
+Result<Fd> read_fork_event(int userfaultfd) {
+  uffd_msg message{};
+  const ssize_t got = ::read(userfaultfd, &message, sizeof message);
+  if (got < 0) {
+    if (errno == EAGAIN || errno == EINTR) return Fd{};
+    return system_error("read a userfaultfd event");
+  }
+  if (got != sizeof message || message.event != UFFD_EVENT_FORK) return Fd{};
+  return Fd(static_cast<int>(message.arg.fork.ufd));
+}
+
+}  // namespace perdure

@@ -1,0 +1,22 @@
+// Asynchronous write protection by userfaultfd (userfaultfd(2), Documentation/admin-guide/mm/userfaultfd.rst).
+#pragma once
+
+#include <cstdint>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace perdure {
+
+/// Negotiates WP_ASYNC (first writes are resolved in the kernel, and only noted) and EVENT_FORK (a forked child arrives
+/// registered) on a fresh userfaultfd of any process.
+Result<void> enable_write_tracking(int userfaultfd);
+
+/// Registers [start, end) of the descriptor's address space for write tracking. Idempotent. Returns false where the kernel cannot
+/// track the mapping (vdso, vvar, a shared mapping that can never become writable).
+Result<bool> register_write_tracking(int userfaultfd, uint64_t start, uint64_t end);
+
+/// Takes one pending fork event: the child's userfaultfd, or an empty Fd when there is none.
+Result<Fd> read_fork_event(int userfaultfd);
+
+}  // namespace perdure

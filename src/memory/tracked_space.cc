@@ -1,0 +1,220 @@
+#include "memory/tracked_space.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "linux/process.h"
+#include "linux/remote.h"
+#include "linux/userfaultfd.h"
+
+namespace perdure::memory {
+
+namespace {
+
+namespace uapi = linux_uapi;
+
+constexpr uint64_t kUserModeOnly = 1;  // UFFD_USER_MODE_ONLY: what an unprivileged process may open
+
+}  // namespace
+
+TrackedSpace::TrackedSpace(Fd userfaultfd, Fd pagemap, pid_t host_pid)
+    : userfaultfd_(std::move(userfaultfd)), pagemap_(std::move(pagemap)), host_pid_(host_pid) {
+  // Kernels before 6.15 do not know the category, and refuse it.
+  std::vector<PageRegion> none;
+  const PageSelection probe{.required = uapi::kPageIsGuard, .inverted = 0, .any_of = 0, .reported = 0, .protect = false};
+  if (scan_pages(pagemap_.get(), 0, kPageSize, probe, none)) guard_category_ = uapi::kPageIsGuard;
+}
+
+Result<TrackedSpace> TrackedSpace::begin(TracedThread& thread, pid_t host_pid, uint64_t syscall_address) {
+  Fd userfaultfd;
+  {
+    auto remote = TRY(RemoteSyscalls::begin(thread, syscall_address));
+    const auto number = static_cast<int>(
+        TRY(remote.checked("open a userfaultfd", SYS_userfaultfd, {O_CLOEXEC | O_NONBLOCK | kUserModeOnly})));
+    auto taken = [&]() -> Result<Fd> { return duplicate_descriptor(TRY(open_pidfd(host_pid)).get(), number); }();
+    TRY(remote.checked("close a userfaultfd", SYS_close, {static_cast<uint64_t>(number)}));
+    userfaultfd = TRY(std::move(taken));
+  }
+  TRY(enable_write_tracking(userfaultfd.get()));
+  return TrackedSpace(std::move(userfaultfd), TRY(open_pagemap(host_pid)), host_pid);
+}
+
+Result<TrackedSpace> TrackedSpace::adopt(Fd userfaultfd, pid_t host_pid) {
+  return TrackedSpace(std::move(userfaultfd), TRY(open_pagemap(host_pid)), host_pid);
+}
+
+Result<void> TrackedSpace::set_ranges(std::vector<TrackedRange> ranges) {
+  for (const TrackedRange& range : ranges) {
+    if (!TRY(register_write_tracking(userfaultfd_.get(), range.start, range.end))) {
+      return failure(fmt::format("mapping {:x}-{:x}: the kernel cannot track writes to it", range.start, range.end));
+    }
+  }
+  ranges_ = std::move(ranges);
+  return {};
+}
+
+Result<DirtyPages> TrackedSpace::scan() {
+  DirtyPages dirty;
+  // Neighbours of the private kinds are scanned in one call, gaps between them included.
+  for (size_t first = 0; first < ranges_.size();) {
+    if (ranges_[first].kind == TrackedRange::Kind::shared) {
+      TRY(scan_shared(ranges_[first], dirty));
+      ++first;
+      continue;
+    }
+    size_t end = first;
+    while (end < ranges_.size() && ranges_[end].kind != TrackedRange::Kind::shared) ++end;
+    TRY(scan_private(std::span(ranges_).subspan(first, end - first), dirty));
+    first = end;
+  }
+  for (const auto& run : dirty.written) dirty.page_count += run.count;
+  return dirty;
+}
+
+namespace {
+
+/// Calls visit(range, start, end) for the part of `region` in each of the ascending `ranges`.
+template <typename Visit>
+void split(std::span<const TrackedRange> ranges, const PageRegion& region, Visit visit) {
+  auto range = std::ranges::upper_bound(ranges, region.start, {}, &TrackedRange::end);
+  for (; range != ranges.end() && range->start < region.end; ++range) {
+    visit(*range, std::max(range->start, region.start), std::min(range->end, region.end));
+  }
+}
+
+PageRun pages_of(uint64_t start, uint64_t end) { return {start / kPageSize, (end - start) / kPageSize}; }
+
+}  // namespace
+
+Result<void> TrackedSpace::scan_private(std::span<const TrackedRange> ranges, DirtyPages& dirty) {
+  const uint64_t start = ranges.front().start;
+  const uint64_t end = ranges.back().end;
+  std::vector<PageRegion> regions;
+  const uint64_t there = uapi::kPageIsPresent | uapi::kPageIsSwapped;
+  TRY(scan_pages(pagemap_.get(), start, end,
+                 {.required = uapi::kPageIsWritten | uapi::kPageIsWpAllowed | guard_category_,
+                  .inverted = guard_category_,
+                  .any_of = there,
+                  .reported = uapi::kPageIsFile,
+                  .protect = true},
+                 regions));
+  for (const PageRegion& region : regions) {
+    split(ranges, region, [&](const TrackedRange& range, uint64_t from, uint64_t to) {
+      // A page of a private file mapping that is still the file's is nobody's but the file's.
+      if (range.kind == TrackedRange::Kind::private_file && (region.categories & uapi::kPageIsFile) != 0) return;
+      dirty.written.push_back({from, (to - from) / kPageSize, range.space, range.first_page + (from - range.start) / kPageSize});
+    });
+  }
+  // What was written and then given back (MADV_DONTNEED) is absent now, and no scan for written pages that are there tells of it.
+  regions.clear();
+  TRY(scan_pages(pagemap_.get(), start, end,
+                 {.required = there, .inverted = there, .any_of = 0, .reported = 0, .protect = false}, regions));
+  for (const PageRegion& region : regions) {
+    split(ranges, region, [&](const TrackedRange& range, uint64_t from, uint64_t to) {
+      if (range.kind == TrackedRange::Kind::anonymous) dirty.absent.push_back(pages_of(from, to));
+    });
+  }
+  TRY(scan_guards(start, end, dirty));
+  for (const TrackedRange& range : ranges) {
+    if (range.kind != TrackedRange::Kind::private_file) continue;
+    for (const PageRun& run : TRY(own_pages(range))) dirty.private_copies.push_back(run);
+  }
+  return {};
+}
+
+Result<std::vector<PageRun>> TrackedSpace::own_pages(const TrackedRange& range) const {
+  const bool of_file = range.kind == TrackedRange::Kind::private_file;
+  const uint64_t unwanted = guard_category_ | (of_file ? uapi::kPageIsFile : 0);
+  std::vector<PageRegion> regions;
+  TRY(scan_pages(pagemap_.get(), range.start, range.end,
+                 {.required = unwanted,
+                  .inverted = unwanted,
+                  .any_of = uapi::kPageIsPresent | uapi::kPageIsSwapped,
+                  .reported = uapi::kPageIsSwapped,
+                  .protect = false},
+                 regions));
+  std::vector<PageRun> pages;
+  for (const PageRegion& region : regions) {
+    if (of_file && (region.categories & uapi::kPageIsSwapped) != 0) TRY(add_swapped(region, pages));
+    else pages.push_back(pages_of(region.start, region.end));
+  }
+  return pages;
+}
+
+/// Where an armed page of the process's own was given back, a marker keeps the arming, and looks like a swapped page.
+Result<void> TrackedSpace::add_swapped(const PageRegion& region, std::vector<PageRun>& pages) const {
+  constexpr uint64_t kSwapTypeMask = 0x1f;
+  constexpr uint64_t kMarkerType = 0x1f;  // SWP_PTE_MARKER (include/linux/swap.h): the last type there is
+  std::vector<uint64_t> entries((region.end - region.start) / kPageSize);
+  const auto bytes = static_cast<ssize_t>(entries.size() * sizeof(uint64_t));
+  const auto offset = static_cast<off_t>(region.start / kPageSize * sizeof(uint64_t));
+  if (::pread(pagemap_.get(), entries.data(), static_cast<size_t>(bytes), offset) != bytes) return system_error("read pagemap");
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if ((entries[i] & kSwapTypeMask) != kMarkerType) pages.push_back({region.start / kPageSize + i, 1});
+  }
+  return {};
+}
+
+Result<void> TrackedSpace::scan_shared(const TrackedRange& range, DirtyPages& dirty) {
+  std::vector<PageRegion> regions;
+  TRY(scan_pages(pagemap_.get(), range.start, range.end,
+                 {.required = uapi::kPageIsWritten,
+                  .inverted = 0,
+                  .any_of = 0,
+                  .reported = uapi::kPageIsWritten,
+                  .protect = true},
+                 regions));
+  for (const PageRegion& region : regions) {
+    dirty.written.push_back({region.start, (region.end - region.start) / kPageSize, range.space,
+                             range.first_page + (region.start - range.start) / kPageSize});
+  }
+  return scan_guards(range.start, range.end, dirty);
+}
+
+/// Guard markers (they look like swapped pages, always written): what was there is gone.
+Result<void> TrackedSpace::scan_guards(uint64_t start, uint64_t end, DirtyPages& dirty) {
+  if (guard_category_ == 0) return {};
+  std::vector<PageRegion> regions;
+  TRY(scan_pages(pagemap_.get(), start, end,
+                 {.required = guard_category_, .inverted = 0, .any_of = 0, .reported = 0, .protect = false}, regions));
+  for (const PageRegion& region : regions) {
+    dirty.guards.push_back(pages_of(region.start, region.end));
+    dirty.absent.push_back(pages_of(region.start, region.end));
+  }
+  return {};
+}
+
+Result<void> copy_pages(pid_t host_pid, const std::vector<DirtyPages::Run>& runs, store::Changes& changes) {
+  uint64_t total = 0;
+  std::vector<RemotePiece> pieces;
+  for (const auto& run : runs) {
+    total += run.count;
+    pieces.push_back({run.address, run.count * kPageSize});
+  }
+  if (total == 0) return {};
+  std::byte* staged = changes.allocate_pages(total);
+  if (staged == nullptr) return failure("no memory to copy pages into");
+  size_t done = read_pieces(host_pid, pieces, staged);
+  if (done < total * kPageSize) {
+    // process_vm_readv ends at a page without read permission; /proc/PID/mem does not.
+    const Fd memory = TRY(open_process_memory(host_pid));
+    uint64_t position = 0;
+    for (const RemotePiece& piece : pieces) {
+      if (position + piece.size > done) {
+        TRY(read_memory(memory.get(), piece.address, std::span(staged + position, piece.size)));
+      }
+      position += piece.size;
+    }
+  }
+  for (const auto& run : runs) {
+    for (uint64_t i = 0; i < run.count; ++i, staged += kPageSize) changes.put_page(run.space, run.first_page + i, staged);
+  }
+  return {};
+}
+
+}  // namespace perdure::memory

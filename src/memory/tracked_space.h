@@ -1,0 +1,85 @@
+// One address space whose writes the kernel notes for us.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "linux/pagemap.h"
+#include "linux/ptrace.h"
+#include "memory/page_runs.h"
+#include "store/changes.h"
+
+namespace perdure::memory {
+
+/// Where the contents of a stretch of addresses belong.
+struct TrackedRange {
+  enum class Kind : uint8_t {
+    anonymous,     ///< private anonymous memory: absent pages read as zero
+    private_file,  ///< private file mapping: only pages that were written to are the store's
+    shared,        ///< shared memory whose contents are an inode's
+  };
+  Kind kind;
+  uint64_t start;  ///< addresses
+  uint64_t end;
+  store::SpaceId space;   ///< of the contents
+  uint64_t first_page;    ///< page number of `start` in that space
+};
+
+/// What one scan found, in pages of the address space.
+struct DirtyPages {
+  struct Run {
+    uint64_t address;
+    uint64_t count;
+    store::SpaceId space;
+    uint64_t first_page;
+  };
+  std::vector<Run> written;
+  std::vector<PageRun> absent;   ///< of anonymous ranges: pages that are not there (guards excepted)
+  std::vector<PageRun> guards;   ///< MADV_GUARD_INSTALL
+  std::vector<PageRun> private_copies;  ///< of private file ranges: pages that are the process's own
+  uint64_t page_count = 0;
+};
+
+/// Write tracking of one mm_struct. The descriptor it holds keeps the kernel's tracking alive; when it goes, the process runs on untracked.
+class TrackedSpace {
+ public:
+  /// Makes a stopped thread of the process open a userfaultfd, takes that over, and closes it there. `syscall_address`: a syscall
+  /// instruction in the process.
+  static Result<TrackedSpace> begin(TracedThread& thread, pid_t host_pid, uint64_t syscall_address);
+  /// Takes over tracking that a fork handed to the child.
+  static Result<TrackedSpace> adopt(Fd userfaultfd, pid_t host_pid);
+
+  /// Says what is mapped now. Registers everything (idempotent; new mappings then count as written).
+  Result<void> set_ranges(std::vector<TrackedRange> ranges);
+  const std::vector<TrackedRange>& ranges() const { return ranges_; }
+
+  /// Finds what was written since the last scan, and re-arms. The process must not run meanwhile.
+  Result<DirtyPages> scan();
+
+  /// The pages of a private range that are the process's own: there, and not a file's.
+  Result<std::vector<PageRun>> own_pages(const TrackedRange& range) const;
+
+  int userfaultfd() const { return userfaultfd_.get(); }
+  pid_t host_pid() const { return host_pid_; }
+
+ private:
+  TrackedSpace(Fd userfaultfd, Fd pagemap, pid_t host_pid);
+  Result<void> scan_guards(uint64_t start, uint64_t end, DirtyPages& dirty);
+  Result<void> scan_private(std::span<const TrackedRange> ranges, DirtyPages& dirty);
+  Result<void> add_swapped(const PageRegion& region, std::vector<PageRun>& pages) const;
+  Result<void> scan_shared(const TrackedRange& range, DirtyPages& dirty);
+
+  Fd userfaultfd_;
+  Fd pagemap_;
+  pid_t host_pid_;
+  uint64_t guard_category_ = 0;  ///< PAGE_IS_GUARD where the kernel has it
+  std::vector<TrackedRange> ranges_;
+};
+
+/// Copies the written pages of a stopped process into `changes`.
+Result<void> copy_pages(pid_t host_pid, const std::vector<DirtyPages::Run>& runs, store::Changes& changes);
+
+}  // namespace perdure::memory

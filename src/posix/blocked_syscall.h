@@ -1,0 +1,54 @@
+// System calls in which a thread sleeps, and how each goes on after a restore (signal(7), "Interruption of system calls").
+#pragma once
+
+#include <sys/user.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+#include "posix/object_tree.h"
+
+namespace perdure::posix {
+
+/// How a system call carries its timeout.
+struct TimeoutArgument {
+  enum class Form { none, milliseconds, timespec_pointer, timeval_pointer };
+  Form form = Form::none;
+  int argument = 0;  ///< index of the argument that holds it
+};
+/// The relative timeout of a system call; Form::none where it has none, or an absolute one (which simply stays).
+TimeoutArgument relative_timeout_of(uint64_t number, const uint64_t arguments[6]);
+
+/// Whether a stop makes the call return EINTR although no signal came, so that it must be started again.
+bool returns_eintr_when_stopped(uint64_t number);
+
+/// The kernel's own results that say "start this call again" (include/linux/errno.h); user space never sees them.
+inline constexpr int64_t kRestartSys = -512;            ///< unless a handler without SA_RESTART runs first
+inline constexpr int64_t kRestartNoInterrupt = -513;    ///< always
+inline constexpr int64_t kRestartNoHandler = -514;      ///< unless any handler runs first: then EINTR
+inline constexpr int64_t kRestartBlock = -516;          ///< by way of restart_syscall(2)
+
+/// For registers of a stopped or sleeping thread: the result that, put into rax with orig_rax, makes the kernel take the call up
+/// again as if nothing had been (or let a handler interrupt it, as it would have); absent when the thread is in no system call.
+std::optional<int64_t> interrupted_result(const user_regs_struct& registers);
+
+/// The registers with which a restored thread goes on, apart from those of deadline_call(). What is left of a timeout goes where the call
+/// looks for it: into a register, into the memory of `host_pid` where the kernel itself would have put it (select and its like), or below
+/// the thread's stack, where nothing lives.
+Result<user_regs_struct> resume_registers(const Thread& thread, pid_t host_pid);
+
+/// A call whose deadline the kernel keeps when it is interrupted (restart_syscall(2)).
+struct DeadlineCall {
+  std::vector<int64_t> time_argument;  ///< seconds and nanoseconds, for those that take a pointer
+  int64_t milliseconds = 0;            ///< for poll(2)
+};
+/// Absent when the thread is not blocked in one, or has no timeout.
+std::optional<DeadlineCall> deadline_call(const Thread& thread);
+/// The registers that enter the call, with `address` for the place of the time argument.
+user_regs_struct with_time_argument(const user_regs_struct& registers, const DeadlineCall& call, uint64_t address);
+/// How the thread goes on when entering the call gave `result`: interrupted as it should be, or over already.
+user_regs_struct after_deadline_call(const user_regs_struct& registers, uint64_t result);
+
+}  // namespace perdure::posix

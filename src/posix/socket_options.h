@@ -1,0 +1,51 @@
+// Options of sockets of every family.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "posix/object_tree.h"
+#include "posix/socket.bpf.h"
+
+namespace perdure::posix {
+
+/// The options of the sockets of a group, asked for by getsockopt() when a socket is first met and when what BPF shows of them has changed.
+class SocketOptionCache {
+ public:
+  using Options = std::vector<SocketOption>;
+  /// The options that differ from those of a new socket are among the result. `duplicate` gives a descriptor of the socket. The result stays
+  /// good until the next call.
+  Result<const Options*> of(const SocketRecord& socket, const std::function<Result<Fd>()>& duplicate);
+  /// Where the file is that a UNIX socket is bound to, asked for by `find` in the same way.
+  Result<std::string> path_of(const SocketRecord& socket, const std::function<Result<std::string>()>& find);
+  /// Forgets the sockets that were not asked for since the last call.
+  void forget_unmet();
+
+ private:
+  struct Entry {
+    SocketOptionWords words;
+    Options options;
+    bool met;
+  };
+  struct Path {
+    std::array<uint64_t, 3> place;
+    std::string path;
+    bool met;
+  };
+  std::map<uint64_t, Entry> entries_;  ///< by sock
+  std::map<uint64_t, Path> paths_;     ///< by sock
+};
+
+/// Options that matter to bind() or listen(), or that nothing depends on, and those that would be in the way while a queue is being filled:
+/// buffer sizes, credential passing, filters, the interface.
+enum class OptionPhase { early, late };
+
+/// Sets those options of a phase that the socket does not have already.
+Result<void> apply_socket_options(int socket, const google::protobuf::RepeatedPtrField<SocketOption>& options, OptionPhase phase);
+
+}  // namespace perdure::posix

@@ -1,0 +1,73 @@
+#include "posix/transfer_progress.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+namespace perdure::posix {
+
+namespace {
+
+constexpr uint64_t kTransferLimit = 0x7ffff000;  // MAX_RW_COUNT: the kernel transfers no more in one call
+
+/// A struct iov_iter that may or may not lie at a place on the stack.
+struct Candidate {
+  uint8_t type;
+  uint64_t position;  ///< within the current buffer
+  uint64_t buffer;
+  uint64_t remaining;
+  uint64_t segments;
+};
+
+template <typename T>
+T field_at(std::span<const std::byte> bytes, size_t offset) {
+  T value;
+  std::memcpy(&value, &bytes[offset], sizeof(value));
+  return value;
+}
+
+Candidate candidate_at(std::span<const std::byte> bytes, const KernelLayout& layout) {
+  return {field_at<uint8_t>(bytes, layout.type_offset), field_at<uint64_t>(bytes, layout.position_offset),
+          field_at<uint64_t>(bytes, layout.buffer_offset), field_at<uint64_t>(bytes, layout.count_offset),
+          field_at<uint64_t>(bytes, layout.segment_count_offset)};
+}
+
+std::optional<uint64_t> progress_in_buffer(const Candidate& candidate, const UserBuffer& buffer) {
+  const uint64_t size = std::min(buffer.size, kTransferLimit);
+  if (candidate.buffer != buffer.address || candidate.position > size) return {};
+  if (candidate.position + candidate.remaining != size) return {};
+  return candidate.position;
+}
+
+/// The kernel drops the buffers that are done from the front of its own vector: what is left, and the offset in the first of it, must
+/// agree with the count that remains.
+std::optional<uint64_t> progress_in_vector(const Candidate& candidate, std::span<const UserBuffer> buffers) {
+  const auto sum = [](uint64_t total, const UserBuffer& buffer) { return total + buffer.size; };
+  const uint64_t size = std::min(std::accumulate(buffers.begin(), buffers.end(), uint64_t{0}, sum), kTransferLimit);
+  if (candidate.segments == 0 || candidate.segments > buffers.size() || candidate.remaining > size) return {};
+  const auto done = buffers.first(buffers.size() - candidate.segments);
+  const uint64_t finished = std::accumulate(done.begin(), done.end(), uint64_t{0}, sum);
+  if (candidate.position > buffers[done.size()].size || finished + candidate.position != size - candidate.remaining) return {};
+  // Any two zero words look like an untouched vector of which nothing is known: its address must at least be the kernel's.
+  if (candidate.buffer < 1ull << 63) return {};
+  return finished + candidate.position;
+}
+
+}  // namespace
+
+std::optional<uint64_t> transferred_bytes(std::span<const std::byte> stack, const KernelLayout& layout, std::span<const UserBuffer> buffers) {
+  std::optional<uint64_t> most;
+  for (size_t at = 0; at + layout.iterator_size <= stack.size(); at += sizeof(uint64_t)) {
+    const Candidate candidate = candidate_at(stack.subspan(at, layout.iterator_size), layout);
+    // A transfer with nothing left would not sleep: that is what an earlier call has left behind.
+    if (candidate.remaining == 0) continue;
+    std::optional<uint64_t> progress;
+    if (candidate.type == layout.buffer_type && buffers.size() == 1) progress = progress_in_buffer(candidate, buffers.front());
+    if (candidate.type == layout.vector_type) progress = progress_in_vector(candidate, buffers);
+    // The layers of a call copy the iterator, and only the innermost advances its copy while it sleeps.
+    if (progress && (!most || *progress > *most)) most = progress;
+  }
+  return most;
+}
+
+}  // namespace perdure::posix

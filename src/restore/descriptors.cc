@@ -1,0 +1,88 @@
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+
+#include "posix/file_attributes.h"
+#include "restore/rebuild.h"
+
+namespace perdure::restore {
+
+namespace {
+
+constexpr size_t kDescriptorsPerMessage = 250;
+
+/// Lays out a recvmsg() in the task's memory.
+void add_receive(SyscallBatch& batch, int socket, size_t count) {
+  const size_t control_size = CMSG_SPACE(sizeof(int) * count);
+  const uint64_t byte = batch.add_value(uint64_t{0});
+  const uint64_t vector = batch.add_value(iovec{reinterpret_cast<void*>(byte), 1});
+  const uint64_t control = batch.add_data(std::vector<std::byte>(control_size));
+  msghdr message{};
+  message.msg_iov = reinterpret_cast<iovec*>(vector);
+  message.msg_iovlen = 1;
+  message.msg_control = reinterpret_cast<void*>(control);
+  message.msg_controllen = control_size;
+  batch.add("receive descriptors", SYS_recvmsg,
+            {static_cast<uint64_t>(socket), batch.add_value(message), MSG_CMSG_CLOEXEC});
+}
+
+uint64_t word(int number) { return static_cast<uint64_t>(static_cast<int64_t>(number)); }
+
+}  // namespace
+
+Result<void> deliver_descriptors(BareProcess& process, posix::RestoreContext& context, std::span<const int> descriptors) {
+  // The transport moves above everything that will arrive, and all below it is free then.
+  const int socket = std::max<int>(process.transport, static_cast<int>(descriptors.size()));
+  SyscallBatch batch(process.stub);
+  if (socket != process.transport) batch.add("move the transport", SYS_dup3, {word(process.transport), word(socket), O_CLOEXEC});
+  process.transport = socket;
+  batch.add("close what init had", SYS_close_range, {0, word(socket - 1), 0});
+  batch.add("close what init had", SYS_close_range, {word(socket + 1), ~0u, 0});
+  for (size_t at = 0; at < descriptors.size(); at += kDescriptorsPerMessage) {
+    const size_t count = std::min(kDescriptorsPerMessage, descriptors.size() - at);
+    TRY(send_descriptors(context.init.transport(), descriptors.subspan(at, count)));
+    add_receive(batch, socket, count);
+    if (batch.nearly_full()) TRY(batch.run(process.leader, process.memory.get()));
+  }
+  TRY(batch.run(process.leader, process.memory.get()));
+  return {};
+}
+
+Result<void> rebuild_descriptors(BareProcess& process, posix::RestoreContext& context) {
+  const auto& table = *TRY(context.tree.descriptor_table(process.record->descriptor_table()));
+  std::vector<const posix::Descriptor*> wanted;
+  for (const auto& descriptor : table.descriptors()) wanted.push_back(&descriptor);
+  std::ranges::sort(wanted, {}, &posix::Descriptor::number);
+  std::vector<int> files;
+  for (const auto* descriptor : wanted) files.push_back(TRY(context.open_file(descriptor->open_file())));
+  TRY(deliver_descriptors(process, context, files));
+
+  SyscallBatch batch(process.stub);
+  batch.add("close the transport", SYS_close, {word(process.transport)});
+  // Numbers ascend and arrived as 0, 1, 2, ...: going backwards, no target is still occupied by one that is to be moved.
+  for (int arrived = static_cast<int>(wanted.size()) - 1; arrived >= 0; --arrived) {
+    const posix::Descriptor& descriptor = *wanted[static_cast<size_t>(arrived)];
+    const uint64_t close_on_exec = descriptor.close_on_exec() ? FD_CLOEXEC : 0;
+    if (descriptor.number() == arrived) {
+      batch.add("set close-on-exec", SYS_fcntl, {word(arrived), F_SETFD, close_on_exec});
+    } else {
+      batch.add("place a descriptor", SYS_dup3, {word(arrived), word(descriptor.number()), close_on_exec ? uint64_t{O_CLOEXEC} : 0});
+      batch.add("place a descriptor", SYS_close, {word(arrived)});
+    }
+    if (batch.nearly_full()) TRY(batch.run(process.leader, process.memory.get()));
+  }
+  for (const auto& lock : table.locks()) {
+    const auto by = std::ranges::find(wanted, lock.open_file(), &posix::Descriptor::open_file);
+    if (by == wanted.end()) return failure("the checkpoint holds a file lock without its file");
+    batch.add("lock a file again", SYS_fcntl, {word((*by)->number()), F_SETLK, batch.add_value(posix::lock_argument(lock))});
+    if (batch.nearly_full()) TRY(batch.run(process.leader, process.memory.get()));
+  }
+  TRY(batch.run(process.leader, process.memory.get()));
+  return {};
+}
+
+}  // namespace perdure::restore

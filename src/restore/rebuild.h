@@ -1,0 +1,34 @@
+// The steps that turn a bare task into the process it was. Each drives the task's leader thread.
+#pragma once
+
+#include "base/result.h"
+#include "posix/restore_context.h"
+#include "restore/task_builder.h"
+
+namespace perdure::restore {
+
+/// Puts a batch stub into the bare task, clear of everything that it has and will have, and removes the rest of its memory except the vDSO.
+Result<void> clear_address_space(BareProcess& process, const posix::AddressSpace& wanted, uint64_t vdso_syscall_offset);
+
+/// Maps what was mapped, fills in the pages, sets the mm's fields. Needs clear_address_space.
+Result<void> rebuild_address_space(BareProcess& process, posix::RestoreContext& context);
+
+/// Gives the process its descriptors under their numbers. Needs the stub.
+Result<void> rebuild_descriptors(BareProcess& process, posix::RestoreContext& context);
+
+/// Makes the group's terminal the controlling one of the session that the process leads, if it was. Needs its descriptors in place.
+Result<void> rebuild_terminal(BareProcess& process, posix::RestoreContext& context);
+
+/// Creates the other threads, all at rest in the stub.
+Result<void> create_threads(BareProcess& process, posix::RestoreContext& context);
+
+/// What a process and its threads have by system calls of their own: dispositions, timers, credentials, names, pending signals.
+Result<void> rebuild_attributes(BareProcess& process, posix::RestoreContext& context);
+
+/// Removes the stub, and sets the registers with which each thread goes on.
+Result<void> finish_threads(BareProcess& process, posix::RestoreContext& context, uint64_t vdso_syscall_offset);
+
+/// A batch of descriptors sent to the task; they arrive under its lowest free numbers.
+Result<void> deliver_descriptors(BareProcess& process, posix::RestoreContext& context, std::span<const int> descriptors);
+
+}  // namespace perdure::restore

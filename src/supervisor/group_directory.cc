@@ -1,0 +1,48 @@
+#include "supervisor/group_directory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+namespace perdure::supervisor {
+
+std::string store_root(const std::string& given) {
+  if (!given.empty()) return given;
+  const char* environment = std::getenv("PERDURE_STORE");
+  return environment != nullptr && *environment != '\0' ? environment : "/var/lib/perdure";
+}
+
+Result<void> check_name(const std::string& name) {
+  constexpr size_t kNameMax = 64;
+  const bool plain = std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; });
+  if (name.empty() || name.size() > kNameMax || !plain || name.front() == '.') {
+    return failure(fmt::format("'{}' cannot name a group: use up to {} letters, digits, '-', '_' and '.'", name, kNameMax));
+  }
+  return {};
+}
+
+std::string group_directory(const std::string& root, const std::string& name) { return root + "/" + name; }
+std::string control_socket_path(const std::string& directory) { return directory + "/control.sock"; }
+std::string output_path(const std::string& directory) { return directory + "/output"; }
+
+Result<std::vector<std::string>> list_groups(const std::string& root) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(root, error)) {
+    if (entry.is_directory(error) && store::Store::exists(entry.path())) names.push_back(entry.path().filename());
+  }
+  if (error && error.value() != ENOENT) return std::unexpected(Error{"list the groups under " + root, error.value()});
+  std::ranges::sort(names);
+  return names;
+}
+
+Error explain_busy(Error error, const std::string& name) {
+  if (error.error_number != EBUSY) return error;
+  const size_t holder = error.what.rfind("in use by");
+  const std::string by = holder == std::string::npos ? "" : " (" + error.what.substr(holder) + ")";
+  return Error{fmt::format("group '{0}' is already running{1}: perdure kill {0} ends it", name, by)};
+}
+
+}  // namespace perdure::supervisor

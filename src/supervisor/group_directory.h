@@ -1,0 +1,35 @@
+// Where groups live: one directory each under the store root, its store and its control socket inside.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "store/store.h"
+
+namespace perdure::supervisor {
+
+/// The store root: `given`, else $PERDURE_STORE, else /var/lib/perdure.
+std::string store_root(const std::string& given);
+/// Error on a name that is no single, plain path component.
+Result<void> check_name(const std::string& name);
+/// A group's directory.
+std::string group_directory(const std::string& root, const std::string& name);
+std::string control_socket_path(const std::string& directory);
+/// Where what a detached group writes to its standard output and error goes.
+std::string output_path(const std::string& directory);
+/// Names of all groups under the root, sorted; none where there is no such directory.
+Result<std::vector<std::string>> list_groups(const std::string& root);
+
+/// Turns the error of opening a store that another process has locked into one that says which group is running.
+Error explain_busy(Error error, const std::string& name);
+
+/// Properties of a group's store.
+inline constexpr const char* kStateProperty = "state";
+inline constexpr const char* kStateLive = "live";
+inline constexpr const char* kStateEnded = "ended";
+inline constexpr const char* kCommandProperty = "command";
+inline constexpr const char* kEndProperty = "end";
+
+}  // namespace perdure::supervisor

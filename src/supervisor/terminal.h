@@ -1,0 +1,41 @@
+// The group's terminal: a pseudo terminal of its own, joined to the one that `perdure run` was started from.
+#pragma once
+
+#include <termios.h>
+
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace perdure::supervisor {
+
+/// A pseudo terminal that behaves as the real one: same size and settings at first, every byte passed on both ways. While it exists, the
+/// real terminal is in raw mode (the group's has the line discipline); the destructor passes on what is left and puts the old mode back.
+class GroupTerminal {
+ public:
+  /// `real`: a descriptor of the terminal that perdure itself runs in.
+  static Result<std::unique_ptr<GroupTerminal>> create(int real);
+  ~GroupTerminal();
+
+  int master() const { return master_.get(); }
+  int slave() const { return slave_.get(); }
+  /// Copies the real terminal's size (after SIGWINCH).
+  void resize();
+  /// Begins to pass bytes.
+  void connect();
+
+ private:
+  GroupTerminal(int real, Fd master, Fd slave);
+  void pass_bytes();
+  int real_;
+  Fd master_;
+  Fd slave_;
+  Fd stop_;
+  std::optional<termios> old_mode_;
+  std::thread thread_;
+};
+
+}  // namespace perdure::supervisor

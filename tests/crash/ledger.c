@@ -1,0 +1,89 @@
+/* A ledger whose books must balance at any instant at which it may be resumed: threads move random amounts between accounts spread over
+ * a few megabytes, under locks. A file outside tells the world which step was reached, and tells the program which round it is: one that
+ * finds another round there than in its memory has been resumed, audits its books, and says so. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { ACCOUNTS = 512, STRIDE = 4096 + 64, THREADS = 3, START = 1000, PAUSE_EVERY = 64 };
+
+/* The file: what the world sees. */
+struct report {
+  uint64_t step;     /* highest step reported */
+  uint64_t resumes;  /* how often a resume was noticed */
+  uint64_t resumed;  /* the step found in memory at the last one */
+  uint64_t balanced; /* 1: the books balanced then */
+};
+enum { ROUND_OFFSET = sizeof(struct report) };
+
+static char *books;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t step;
+static uint64_t round_known;
+static int file;
+
+static int64_t *account(unsigned i) { return (int64_t *)(books + (size_t)i * STRIDE); }
+
+static struct report read_report(void) {
+  struct report report = {0};
+  if (pread(file, &report, sizeof report, 0) < 0) exit(2);
+  return report;
+}
+
+static void write_report(struct report report) {
+  if (pwrite(file, &report, sizeof report, 0) != sizeof report) exit(2);
+}
+
+static int balanced(void) {
+  int64_t total = 0;
+  for (unsigned i = 0; i < ACCOUNTS; ++i) total += *account(i);
+  return total == (int64_t)ACCOUNTS * START;
+}
+
+/* With the lock held. */
+static void tell(void) {
+  struct report report = read_report();
+  uint64_t round = 0;
+  if (pread(file, &round, sizeof round, ROUND_OFFSET) < 0) exit(2);
+  if (round != round_known) {
+    round_known = round;
+    report.resumes++;
+    report.resumed = step;
+    report.balanced = balanced();
+  }
+  report.step = step;
+  write_report(report);
+}
+
+static void *trade(void *seed) {
+  unsigned random = (unsigned)(uintptr_t)seed;
+  for (;;) {
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < PAUSE_EVERY; ++i) {
+      const unsigned from = (unsigned)rand_r(&random) % ACCOUNTS, to = (unsigned)rand_r(&random) % ACCOUNTS;
+      const int64_t amount = rand_r(&random) % 100;
+      *account(from) -= amount;
+      *account(to) += amount;
+    }
+    ++step;
+    tell();
+    pthread_mutex_unlock(&lock);
+    usleep(200);
+  }
+  return NULL;
+}
+
+int main(int argc, char **argv) {
+  if (argc != 2 || (file = open(argv[1], O_RDWR | O_CREAT, 0600)) < 0) return 2;
+  books = mmap(NULL, (size_t)ACCOUNTS * STRIDE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (books == MAP_FAILED) return 2;
+  for (unsigned i = 0; i < ACCOUNTS; ++i) *account(i) = START;
+  pthread_t threads[THREADS];
+  for (uintptr_t i = 0; i < THREADS; ++i) pthread_create(&threads[i], NULL, trade, (void *)(i + 1));
+  pthread_join(threads[0], NULL);
+  return 0;
+}

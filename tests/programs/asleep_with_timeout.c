@@ -1,0 +1,117 @@
+// Threads asleep with a timeout of two seconds: each returns when it is over, not before, and not two seconds after the restore.
+#include "inet.h"
+#include "sleepers.h"
+#include <mqueue.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/sem.h>
+
+static const struct timespec two_seconds = {2, 0};
+
+static struct timespec in_two_seconds(clockid_t clock) {
+  struct timespec time;
+  clock_gettime(clock, &time);
+  time.tv_sec += 2;
+  return time;
+}
+
+static long in_poll(void* fd) {
+  struct pollfd polled = {*(int*)fd, POLLIN, 0};
+  return poll(&polled, 1, 2000);
+}
+static long in_ppoll(void* fd) {
+  struct pollfd polled = {*(int*)fd, POLLIN, 0};
+  return ppoll(&polled, 1, &two_seconds, NULL);
+}
+static long in_select(void* fd) {
+  fd_set set;
+  FD_ZERO(&set);
+  FD_SET(*(int*)fd, &set);
+  struct timespec timeout = two_seconds;
+  return pselect(*(int*)fd + 1, &set, NULL, NULL, &timeout, NULL);
+}
+static long in_epoll_wait(void* fd) {
+  const int set = MUST(epoll_create1(0));
+  struct epoll_event event = {.events = EPOLLIN};
+  MUST(epoll_ctl(set, EPOLL_CTL_ADD, *(int*)fd, &event));
+  return epoll_pwait(set, &event, 1, 2000, NULL);
+}
+static long in_nanosleep(void* unused) {
+  (void)unused;
+  return syscall(SYS_nanosleep, &two_seconds, NULL);
+}
+static long in_clock_nanosleep(void* unused) {
+  (void)unused;
+  const struct timespec until = in_two_seconds(CLOCK_REALTIME);
+  return syscall(SYS_clock_nanosleep, CLOCK_REALTIME, TIMER_ABSTIME, &until, NULL);
+}
+static long in_recv(void* fd) { return recv(*(int*)fd, (char[4]){0}, 4, 0); }
+static long in_accept(void* fd) { return accept(*(int*)fd, NULL, NULL); }
+static long in_semtimedop(void* set) {
+  struct sembuf operation = {0, -1, 0};
+  return semtimedop(*(int*)set, &operation, 1, &two_seconds);
+}
+static long in_mq_receive(void* queue) {
+  char text[64];
+  const struct timespec until = in_two_seconds(CLOCK_REALTIME);
+  return mq_timedreceive(*(mqd_t*)queue, text, sizeof text, NULL, &until);
+}
+static long in_sigtimedwait(void* unused) {
+  (void)unused;
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGUSR1);
+  return sigtimedwait(&set, NULL, &two_seconds);
+}
+static long in_futex(void* unused) {
+  (void)unused;
+  int word = 0;
+  return syscall(SYS_futex, &word, 0 /* FUTEX_WAIT */, 0, &two_seconds, NULL, 0);
+}
+
+int main(int argc, char** argv) {
+  begin(argc, argv);
+  sigset_t blocked;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGUSR1);
+  MUST(sigprocmask(SIG_BLOCK, &blocked, NULL));
+  int ends[2], pair[2], listener = bound(SOCK_STREAM, 0), set = MUST(semget(IPC_PRIVATE, 1, 0600));
+  MUST(pipe(ends));
+  MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+  MUST(listen(listener, 1));
+  const struct timeval timeout = {2, 0};
+  MUST(setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout));
+  MUST(setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout));
+  struct mq_attr attributes = {.mq_maxmsg = 1, .mq_msgsize = 64};
+  mqd_t queue = MUST(mq_open("/perdure-test", O_RDWR | O_CREAT, 0600, &attributes));
+  MUST(mq_unlink("/perdure-test"));
+  struct sleeper sleepers[] = {
+      SLEEPER("poll", SYS_poll, in_poll, &ends[0]),
+      SLEEPER("ppoll", SYS_ppoll, in_ppoll, &ends[0]),
+      SLEEPER("pselect", SYS_pselect6, in_select, &ends[0]),
+      SLEEPER("epoll_pwait", SYS_epoll_pwait, in_epoll_wait, &ends[0]),
+      SLEEPER("nanosleep", SYS_nanosleep, in_nanosleep, NULL),
+      SLEEPER("clock_nanosleep", SYS_clock_nanosleep, in_clock_nanosleep, NULL),
+      SLEEPER("recv", SYS_recvfrom, in_recv, &pair[0]),
+      SLEEPER("accept", SYS_accept, in_accept, &listener),
+      SLEEPER("semtimedop", SYS_semtimedop, in_semtimedop, &set),
+      SLEEPER("mq_timedreceive", SYS_mq_timedreceive, in_mq_receive, &queue),
+      SLEEPER("sigtimedwait", SYS_rt_sigtimedwait, in_sigtimedwait, NULL),
+      SLEEPER("futex", SYS_futex, in_futex, NULL),
+  };
+  const long expected[] = {0, 0, 0, 0, 0, 0, -EAGAIN, -EAGAIN, -EAGAIN, -ETIMEDOUT, -EAGAIN, -ETIMEDOUT};
+  enum { kCount = sizeof sleepers / sizeof *sleepers };
+  start_sleepers(sleepers, kCount);
+  const int64_t before_ms = monotonic_ms();
+  checkpoint_here();
+  const int64_t lost_ms = monotonic_ms() - before_ms;  // the program may have been away for longer than its timeouts
+  for (int i = 0; i < kCount; i++) {
+    expect_returns(&sleepers[i], expected[i]);
+    CHECK(sleepers[i].elapsed_ms >= 1990, "%s returned after %lld ms", sleepers[i].name, (long long)sleepers[i].elapsed_ms);
+    CHECK(sleepers[i].elapsed_ms < 3300 || lost_ms > 2500, "%s returned only after %lld ms", sleepers[i].name,
+          (long long)sleepers[i].elapsed_ms);
+  }
+  MUST(semctl(set, 0, IPC_RMID));
+  return 0;
+}

@@ -1,0 +1,28 @@
+// A process that unshared its UTS namespace has its own host name after the restore, and others have theirs; or it is refused by name.
+// refusal: (?i)namespace
+#include <sched.h>
+
+#include "check.h"
+
+int main(int argc, char** argv) {
+  begin(argc, argv);
+  if (geteuid() != 0) SKIP("unsharing needs root");
+  char own[100], seen[100];
+  MUST(gethostname(own, sizeof own));
+  const pid_t child = MUST(fork());
+  if (child == 0) {
+    MUST(unshare(CLONE_NEWUTS));
+    MUST(sethostname("elsewhere", 9));
+    mark("unshared");
+    wait_released(0);
+    MUST(gethostname(seen, sizeof seen));
+    CHECK(strcmp(seen, "elsewhere") == 0, "the host name is %s", seen);
+    _exit(0);
+  }
+  wait_mark("unshared");
+  checkpoint_here();
+  MUST(gethostname(seen, sizeof seen));
+  CHECK(strcmp(seen, own) == 0, "the host name is %s", seen);
+  expect_child_passes(child);
+  return 0;
+}

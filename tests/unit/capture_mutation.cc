@@ -1,0 +1,55 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <regex>
+#include <sstream>
+
+#include "capture/mutation.h"
+
+namespace perdure::capture {
+namespace {
+
+std::set<std::string> kinds_of_the_programs() {
+  std::ifstream file(PERDURE_RUN_PROGRAMS);
+  std::stringstream text;
+  text << file.rdbuf();
+  const std::string source = text.str();
+  std::smatch found;
+  if (!std::regex_search(source, found, std::regex("KINDS = set\\(\"\"\"([^\"]*)\"\"\""))) return {};
+  std::istringstream words(found[1].str());
+  return {std::istream_iterator<std::string>(words), std::istream_iterator<std::string>()};
+}
+
+TEST(Mutation, EveryKindThatAProgramMayCoverIsKnown) {
+  const auto known = known_mutations();
+  EXPECT_EQ(std::set<std::string>(known.begin(), known.end()), kinds_of_the_programs());
+  EXPECT_EQ(known.size(), kinds_of_the_programs().size());
+}
+
+TEST(Mutation, LeavesOutOnlyWhatIsNamed) {
+  ObjectRecords records;
+  records[2].mutable_file_system_context()->set_umask(077);
+  records[2].mutable_file_system_context()->set_working_directory("/tmp");
+  leave_out({"cwd"}, records);
+  EXPECT_EQ(records[2].file_system_context().umask(), 077u);
+  EXPECT_EQ(records[2].file_system_context().working_directory(), "/");
+  leave_out({"umask"}, records);
+  EXPECT_EQ(records[2].file_system_context().umask(), 0u);
+}
+
+TEST(Mutation, EveryEndOfAPipeIsAlone) {
+  ObjectRecords records;
+  for (const posix::ObjectId id : {2, 3}) {
+    auto& pipe = *records[id].mutable_open_file()->mutable_pipe();
+    pipe.set_buffer_id(7);
+    pipe.add_buffers()->set_data("data");
+  }
+  leave_out({"pipe"}, records);
+  EXPECT_NE(records[2].open_file().pipe().buffer_id(), records[3].open_file().pipe().buffer_id());
+  EXPECT_TRUE(records[2].open_file().pipe().buffers().empty());
+}
+
+}  // namespace
+}  // namespace perdure::capture

@@ -1,0 +1,188 @@
+// The store's contract on a real directory.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <cstring>
+#include <filesystem>
+
+#include "store/format.h"
+#include "store/store.h"
+
+namespace perdure::store {
+namespace {
+
+class StoreBasic : public testing::Test {
+ protected:
+  StoreBasic() {
+    char path[] = "/tmp/perdure-store-XXXXXX";
+    base_ = ::mkdtemp(path);
+    directory_ = base_ + "/group";
+  }
+  ~StoreBasic() override { std::filesystem::remove_all(base_); }
+
+  static void put(Changes& changes, SpaceId space, uint64_t page, uint8_t fill) {
+    std::byte* staged = changes.allocate_pages(1);
+    std::memset(staged, fill, kPageSize);
+    changes.put_page(space, page, staged);
+  }
+
+  static int read(const View& view, SpaceId space, uint64_t page) {
+    const auto memory = allocate_aligned(kPageSize);
+    const auto done = view.read(space, page, 1, memory.get());
+    if (!done) return -1;
+    for (size_t i = 1; i < kPageSize; ++i)
+      if (memory[i] != memory[0]) return -2;
+    return static_cast<int>(memory[0]);
+  }
+
+  std::string base_;
+  std::string directory_;
+};
+
+TEST_F(StoreBasic, KeepsWhatWasAppended) {
+  {
+    auto store = Store::create(directory_, {});
+    ASSERT_TRUE(store) << store.error().message();
+    Changes changes;
+    put(changes, 1, 10, 0xaa);
+    put(changes, 1, 11, 0);
+    put(changes, 2, uint64_t{1} << 36, 0xbb);
+    changes.put_object(7, "seven");
+    const auto info = (*store)->append({.epoch = 1, .realtime_ns = 42, .label = "first", .attributes = "a"}, changes);
+    ASSERT_TRUE(info) << info.error().message();
+    EXPECT_EQ(info->page_count, 3u);
+    EXPECT_EQ(info->stored_bytes, 4 * kPageSize);
+    Changes second;
+    put(second, 1, 10, 0xcc);
+    second.erase_pages(2, 0, uint64_t{1} << 40);
+    second.clone_space(1, 3);
+    second.erase_object(7);
+    second.put_object(8, std::string(3'000'000, 'x'));
+    ASSERT_TRUE((*store)->append({.epoch = 5}, second));
+  }
+  auto store = Store::open(directory_, {});
+  ASSERT_TRUE(store) << store.error().message();
+  EXPECT_EQ((*store)->last_epoch(), 5u);
+  EXPECT_TRUE((*store)->notices().empty());
+  const auto history = (*store)->history();
+  ASSERT_EQ(history.size(), 2u);
+  EXPECT_EQ(history[0].label, "first");
+  EXPECT_EQ(history[0].attributes, "a");
+  EXPECT_EQ(history[0].realtime_ns, 42);
+  auto first = (*store)->view(1);
+  ASSERT_TRUE(first) << first.error().message();
+  EXPECT_EQ(read(**first, 1, 10), 0xaa);
+  EXPECT_EQ(read(**first, 1, 11), 0);
+  EXPECT_EQ(read(**first, 2, uint64_t{1} << 36), 0xbb);
+  EXPECT_EQ((*first)->objects().at(7), "seven");
+  EXPECT_TRUE((*first)->verify());
+  auto second = (*store)->view(5);
+  ASSERT_TRUE(second) << second.error().message();
+  EXPECT_EQ(read(**second, 1, 10), 0xcc);
+  EXPECT_EQ(read(**second, 3, 10), 0xaa);
+  EXPECT_EQ(read(**second, 3, 11), 0);
+  EXPECT_EQ(read(**second, 2, uint64_t{1} << 36), -1);
+  EXPECT_EQ((*second)->objects().size(), 1u);
+  EXPECT_EQ((*second)->objects().at(8).size(), 3'000'000u);
+  EXPECT_EQ((*second)->spaces(), (std::vector<SpaceId>{1, 3}));
+  const auto runs = (*second)->runs(1, 0, 100);
+  ASSERT_EQ(runs.size(), 1u);
+  EXPECT_EQ(runs[0].first, 10u);
+  EXPECT_EQ(runs[0].count, 2u);
+  EXPECT_EQ((*store)->page_hash(1, 11), zero_page_hash());
+  const auto report = (*store)->verify({});
+  ASSERT_TRUE(report);
+  EXPECT_TRUE(report->damage.empty());
+  EXPECT_EQ(report->epochs_checked, 2u);
+}
+
+TEST_F(StoreBasic, AnEpochMayBeLargerThanASegment) {
+  {
+    auto store = Store::create(directory_, {.segment_bytes = 1 << 20});
+    ASSERT_TRUE(store);
+    for (EpochNumber epoch = 1; epoch <= 3; ++epoch) {
+      Changes changes;
+      std::byte* staged = changes.allocate_pages(1000);
+      for (uint64_t page = 0; page < 1000; ++page) {
+        std::memset(staged + page * kPageSize, static_cast<int>(epoch + page % 200), kPageSize);
+        changes.put_page(9, page, staged + page * kPageSize);
+      }
+      const auto info = (*store)->append({.epoch = epoch}, changes);
+      ASSERT_TRUE(info) << info.error().message();
+    }
+    EXPECT_GT((*store)->usage().segment_count, 5u);
+  }
+  auto store = Store::open_read_only(directory_);
+  ASSERT_TRUE(store) << store.error().message();
+  for (EpochNumber epoch = 1; epoch <= 3; ++epoch) {
+    auto view = (*store)->view(epoch);
+    ASSERT_TRUE(view) << view.error().message();
+    const auto memory = allocate_aligned(1000 * kPageSize);
+    ASSERT_TRUE((*view)->read(9, 0, 1000, memory.get()));
+    for (uint64_t page = 0; page < 1000; ++page)
+      ASSERT_EQ(static_cast<uint8_t>(memory[page * kPageSize]), static_cast<uint8_t>(epoch + page % 200));
+  }
+}
+
+TEST_F(StoreBasic, KeepsTheNewestEpochsOnly) {
+  auto store = Store::create(directory_, {.keep_epochs = 3});
+  ASSERT_TRUE(store);
+  for (EpochNumber epoch = 1; epoch <= 10; ++epoch) {
+    Changes changes;
+    put(changes, 1, 1, static_cast<uint8_t>(epoch));
+    ASSERT_TRUE((*store)->append({.epoch = epoch}, changes));
+  }
+  const auto history = (*store)->history();
+  ASSERT_EQ(history.size(), 3u);
+  EXPECT_EQ(history[0].epoch, 8u);
+  EXPECT_FALSE((*store)->view(7));
+  auto view = (*store)->view(8);
+  ASSERT_TRUE(view);
+  EXPECT_EQ(read(**view, 1, 1), 8);
+  EXPECT_FALSE((*store)->append({.epoch = 10}, Changes()));
+}
+
+TEST_F(StoreBasic, HasOneWriter) {
+  auto store = Store::create(directory_, {});
+  ASSERT_TRUE(store);
+  const auto other = Store::open(directory_, {});
+  ASSERT_FALSE(other);
+  EXPECT_NE(other.error().message().find("in use by pid " + std::to_string(::getpid())), std::string::npos);
+  EXPECT_FALSE(Store::create(directory_, {}));
+  EXPECT_TRUE(Store::open_read_only(directory_));
+}
+
+TEST_F(StoreBasic, RefusesWhatOthersCanWrite) {
+  ASSERT_TRUE(Store::create(directory_, {}));
+  struct stat status{};
+  ASSERT_EQ(::stat(directory_.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0700u);
+  for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
+    ASSERT_EQ(::stat(entry.path().c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0600u);
+  }
+  ::chmod((directory_ + "/store").c_str(), 0620);
+  EXPECT_FALSE(Store::open(directory_, {}));
+  ::chmod((directory_ + "/store").c_str(), 0600);
+  EXPECT_TRUE(Store::open(directory_, {}));
+  ::chmod(directory_.c_str(), 0702);
+  EXPECT_FALSE(Store::open(directory_, {}));
+}
+
+TEST_F(StoreBasic, PropertiesLast) {
+  {
+    auto store = Store::create(directory_, {});
+    ASSERT_TRUE((*store)->set_property("command line", "a b c"));
+    ASSERT_TRUE((*store)->set_property("command line", "d"));
+  }
+  auto store = Store::open_read_only(directory_);
+  ASSERT_TRUE(store);
+  EXPECT_EQ((*store)->property("command line").value(), "d");
+  EXPECT_EQ((*store)->property("other").value(), std::nullopt);
+  EXPECT_FALSE(Store::exists(base_));
+  EXPECT_TRUE(Store::exists(directory_));
+}
+
+}  // namespace
+}  // namespace perdure::store
