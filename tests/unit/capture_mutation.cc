@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
-#include <regex>
 #include <sstream>
 
 #include "capture/mutation.h"
@@ -16,9 +15,11 @@ std::set<std::string> kinds_of_the_programs() {
   std::stringstream text;
   text << file.rdbuf();
   const std::string source = text.str();
-  std::smatch found;
-  if (!std::regex_search(source, found, std::regex("KINDS = set\\(\"\"\"([^\"]*)\"\"\""))) return {};
-  std::istringstream words(found[1].str());
+  const std::string before = "KINDS = set(\"\"\"";
+  const auto start = source.find(before);
+  const auto end = source.find("\"\"\"", start + before.size());
+  if (start == std::string::npos || end == std::string::npos) return {};
+  std::istringstream words(source.substr(start + before.size(), end - start - before.size()));
   return {std::istream_iterator<std::string>(words), std::istream_iterator<std::string>()};
 }
 
