@@ -119,6 +119,7 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   Checkpoint checkpoint;
   Figures& figures = checkpoint.figures;
   PausedState state;
+  std::vector<posix::ThreadBrief> stopped_threads;
   identities_.begin();
   outside_files_.begin(realtime_ns());
   const int64_t begin_ns = monotonic_ns();
@@ -127,39 +128,39 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
         collector_, {.restless = restless_, .foreign = foreign_, .kill_with_supervisor = options_.kill_with_supervisor}));
     figures.stop_ns = monotonic_ns() - begin_ns;
     TRY(read_paused(group, state, figures));
-    if (options_.audit) checkpoint.audit = TRY(audit_pages(state));
+    if (options_.audit) checkpoint.audit = TRY(audit(group, state));
     const auto disturbed = TRY(group.disturbed(collector_));
     if (!disturbed.empty()) {
       restless_.insert(disturbed.begin(), disturbed.end());
       disturbed_ = true;
       return std::unexpected(Error{"a sleeping thread woke while its state was being read", EAGAIN});
     }
-    last_threads_ = group.threads();
+    stopped_threads = group.threads();
   }
   figures.pause_ns = monotonic_ns() - begin_ns;
   restless_.clear();
-  TRY(build_records(state));
-  if (!options_.disabled_kinds.empty()) leave_out(options_.disabled_kinds, state.records);
+  if (!options_.audit) TRY(build_records(state));
   diff_records(state);
   identities_.end();
   outside_files_.end();
   checkpoint.to_sync = outside_files_.take();
+  last_threads_ = std::move(stopped_threads);
   for (const auto& thread : last_threads_) figures.thread_count += is_scaffold(thread) ? 0 : 1;
   figures.dirty_pages = pending_.page_count();
   checkpoint.changes = std::exchange(pending_, {});
   return checkpoint;
 }
 
-Result<std::shared_ptr<memory::PageAudit>> Capturer::audit_pages(const PausedState& state) const {
-  auto audit = std::make_shared<memory::PageAudit>();
-  for (const auto& [mm, space] : spaces_) TRY(audit->add_space(*space->tracked, space->id));
-  for (const posix::ObjectId id : state.memory_inodes) TRY(audit->add_inode(memory_inodes_.at(id)->pages.file(), id));
-  return audit;
+Result<void> Capturer::read_paused(StoppedGroup& group, PausedState& state, Figures& figures) {
+  state.now_ns = monotonic_ns();
+  state.boottime_ns = clock_ns(CLOCK_BOOTTIME);
+  collector_.set_moment(state.now_ns - own_clock_offsets_.monotonic_ns);
+  TRY(read_objects(group, state));
+  figures.objects_ns = monotonic_ns() - state.now_ns;
+  return scan_spaces(state, figures);
 }
 
-Result<void> Capturer::read_paused(StoppedGroup& group, PausedState& state, Figures& figures) {
-  const int64_t begin_ns = monotonic_ns();
-  state.now_ns = begin_ns;
+Result<void> Capturer::read_objects(StoppedGroup& group, PausedState& state) {
   TRY(take_segments(state));
   TRY(track_spaces(group, state));
   // After the tracking was set up, which drives threads: what is read now is what they go on with.
@@ -175,9 +176,33 @@ Result<void> Capturer::read_paused(StoppedGroup& group, PausedState& state, Figu
   TRY(read_files(state));
   TRY(read_ipc(state));
   read_terminal(*state.records[posix::kGroupObject].mutable_group(), state);
-  const int64_t objects_ns = monotonic_ns();
-  figures.objects_ns = objects_ns - begin_ns;
-  return scan_spaces(state, figures);
+  return {};
+}
+
+/// Reads the group a second time, as if nothing were known of it, and builds its records as they should be.
+Result<std::shared_ptr<const Audit>> Capturer::audit(StoppedGroup& group, PausedState& state) {
+  TRY(build_records(state));
+  auto audit = std::make_shared<Audit>();
+  forget_known();
+  PausedState again;
+  again.now_ns = state.now_ns;
+  again.boottime_ns = state.boottime_ns;
+  TRY(read_objects(group, again));
+  for (const auto& [mm, space] : spaces_) TRY(audit->pages.add_space(*space->tracked, space->id));
+  for (const posix::ObjectId id : again.memory_inodes) TRY(audit->pages.add_inode(memory_inodes_.at(id)->pages.file(), id));
+  TRY(take_memory_inodes(again));
+  TRY(build_records(again));
+  audit->records = std::move(again.records);
+  return audit;
+}
+
+/// What only spares looking again.
+void Capturer::forget_known() {
+  for (auto& [mm, space] : spaces_) space->mapped = false;
+  paths_.clear();
+  watched_paths_.clear();
+  file_systems_.clear();
+  socket_options_ = {};
 }
 
 /// Everything that differs from the last records goes into the pending changes.

@@ -12,11 +12,11 @@
 #include <string>
 
 #include "base/result.h"
+#include "capture/audit.h"
 #include "capture/identities.h"
 #include "capture/outside_files.h"
 #include "capture/stopped_group.h"
 #include "linux/process.h"
-#include "memory/page_audit.h"
 #include "memory/tracked_space.h"
 #include "posix/capture_context.h"
 #include "posix/collector.h"
@@ -42,7 +42,7 @@ struct Checkpoint {
   store::Changes changes;
   Figures figures;
   std::vector<std::shared_ptr<OutsideFile>> to_sync;  ///< what it says of outside files is true after a crash once these are on disk
-  std::shared_ptr<const memory::PageAudit> audit;  ///< what the group's pages were, when Options::audit asks for it
+  std::shared_ptr<const Audit> audit;  ///< what the group was, when Options::audit asks for it
 };
 
 /// Takes checkpoints of one group. Bound to the OS thread that uses it (ptrace).
@@ -54,7 +54,7 @@ class Capturer {
     pid_t init_pid = 0;                    ///< host PID of the group's init, or of the first attached process
     bool kill_with_supervisor = true;
     bool sync_files = true;                ///< have outside files on disk before the epoch that speaks of them
-    bool audit = false;                    ///< hash every page, to be compared with the store
+    bool audit = false;                    ///< read everything a second time, to be compared with the store
     std::set<std::string> disabled_kinds;  ///< `--mutate`: kinds whose capture is left out, to prove the tests
     std::array<int, 3> standard_streams{0, 1, 2};  ///< borrowed, for create() alone: what the program got
     int terminal_master = -1;                      ///< borrowed: of the group's terminal; -1 without
@@ -96,6 +96,7 @@ class Capturer {
   Result<void> find_foreign(const std::vector<posix::ThreadBrief>& threads);
   bool unchanged(const std::vector<posix::ThreadBrief>& threads) const;
   Result<void> read_paused(StoppedGroup& group, PausedState& state, Figures& figures);
+  Result<void> read_objects(StoppedGroup& group, PausedState& state);
   Result<void> track_spaces(StoppedGroup& group, PausedState& state);
   Result<void> update_mappings(Space& space, PausedState& state);
   void recall_inodes(const Space& space, PausedState& state);
@@ -121,7 +122,8 @@ class Capturer {
   Result<void> capture_in_flight(Context& context, PausedState& state);
   Result<void> read_file_locks(Context& context, PausedState& state);
   Result<void> check_watched_files(const PausedState& state) const;
-  Result<std::shared_ptr<memory::PageAudit>> audit_pages(const PausedState& state) const;
+  Result<std::shared_ptr<const Audit>> audit(StoppedGroup& group, PausedState& state);
+  void forget_known();
   Result<void> build_records(PausedState& state);
   void bring_inside(posix::Process& process, const std::set<int>& pids) const;
   Result<void> build_tasks(PausedState& state);

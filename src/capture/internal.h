@@ -42,7 +42,8 @@ struct Capturer::MemoryInode {
 
 /// What is gathered while the group stands still.
 struct Capturer::PausedState {
-  int64_t now_ns = 0;
+  int64_t now_ns = 0;       ///< CLOCK_MONOTONIC
+  int64_t boottime_ns = 0;  ///< at the same moment
   posix::TaskTable tasks;
   std::set<uint32_t> exited_leaders;  ///< host PIDs of processes whose first thread is gone
   std::map<uint64_t, posix::FileSystemContext> directories;  ///< by fs_struct address

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "capture/internal.h"
+#include "capture/mutation.h"
 #include "linux/process.h"
 #include "posix/blocked_syscall.h"
 #include "posix/task_capture.h"
@@ -18,7 +19,7 @@ constexpr int kShepherdPid = 2;
 Result<void> Capturer::build_records(PausedState& state) {
   posix::Group& group = *state.records[posix::kGroupObject].mutable_group();
   group.set_monotonic_ns(state.now_ns - own_clock_offsets_.monotonic_ns + monotonic_offset_ns_);
-  group.set_boottime_ns(state.now_ns + clock_ns(CLOCK_BOOTTIME) - monotonic_ns() - own_clock_offsets_.boottime_ns + boottime_offset_ns_);
+  group.set_boottime_ns(state.boottime_ns - own_clock_offsets_.boottime_ns + boottime_offset_ns_);
   group.set_root_pid(root_pid_);
   utsname names{};
   uname(&names);
@@ -28,6 +29,7 @@ Result<void> Capturer::build_records(PausedState& state) {
   TRY(take_memory_inodes(state));
   TRY(check_recalled_inodes(state));
   forget_memory_inodes(state);
+  if (!options_.disabled_kinds.empty()) leave_out(options_.disabled_kinds, state.records);
   return {};
 }
 

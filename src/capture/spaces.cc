@@ -1,6 +1,7 @@
 // Address spaces: which there are, what is mapped, what was written.
 #include <fmt/format.h>
 #include <linux/magic.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
@@ -96,7 +97,7 @@ Result<void> Capturer::update_mappings(Space& space, PausedState& state) {
     Mapping& mapping = mappings.emplace_back();
     mapping.set_start(source.start);
     mapping.set_end(source.end);
-    mapping.set_flags(source.flags);
+    mapping.set_flags(source.flags & ~vm::kUffdWriteProtect);
     mapping.set_offset(source.page_offset * kPageSize);
     mapping.set_special(special_of(source));
     if (mapping.special() != Mapping::kOrdinary) continue;
@@ -150,6 +151,8 @@ Result<void> Capturer::note_mapped_files(const Space& space, const PausedState& 
   if (!options_.sync_files) return {};
   for (const auto& inode : space.inodes) {
     if (!inode.written || state.memory_inodes.contains(inode.object)) continue;
+    const auto record = state.records.find(inode.object);
+    if (record == state.records.end() || !S_ISREG(record->second.inode().mode())) continue;
     TRY(outside_files_.note_mapped({inode.address, inode.number}, inode.link));
   }
   return {};

@@ -108,7 +108,7 @@ void add_common(CLI::App& command, RunArguments& arguments) {
                      "that it speaks of, or leave that to the program and the kernel")
       ->check(CLI::IsMember({"sync", "none"}))
       ->capture_default_str();
-  command.add_flag("--audit", arguments.options.audit, "compare every checkpoint with the stopped group, page by page");
+  command.add_flag("--audit", arguments.options.audit, "compare every checkpoint with the stopped group, page by page and object by object");
   command.add_flag("--strict", arguments.options.strict, "end the program when it cannot be persisted");
   command.add_flag("--detach", arguments.options.detach,
                    "run in the background: return when the first checkpoint is durable; output goes to the file 'output' in the group's directory");

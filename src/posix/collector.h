@@ -122,6 +122,9 @@ class Collector {
   /// task must be in it.
   Result<void> select_cgroup(uint64_t id);
 
+  /// From now on what is left of a timer is what was left of it at `monotonic_ns` (CLOCK_MONOTONIC of the initial time namespace).
+  void set_moment(int64_t monotonic_ns) { group_.monotonic_ns = static_cast<uint64_t>(monotonic_ns); }
+
   /// Every thread, zombies included, in the order of their numbers; a few hundred nanoseconds each.
   Result<std::vector<ThreadBrief>> tasks_brief();
   /// Every thread with all of its state, and the objects they share.

@@ -40,7 +40,7 @@ static __always_inline bool begin_pass(struct Pass *pass, struct CollectRequest 
   pass->bytes = bytes->bytes;
   request->used = 0;
   request->status = kPassDone;
-  request->monotonic_ns = bpf_ktime_get_ns();
+  if (request->monotonic_ns == 0) request->monotonic_ns = bpf_ktime_get_ns();
   return true;
 }
 

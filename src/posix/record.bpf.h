@@ -81,7 +81,7 @@ struct CollectRequest {
   uint64_t used;               ///< out: bytes of output
   uint64_t generation;         ///< tells the objects seen in this collection from those of earlier ones
   uint64_t registers_offset;   ///< distance from a kernel stack's base to its pt_regs
-  uint64_t monotonic_ns;       ///< out: CLOCK_MONOTONIC at the start of the pass
+  uint64_t monotonic_ns;       ///< in and out: CLOCK_MONOTONIC of the machine that times are relative to; 0 in: the start of the pass
   uint64_t address, size;      ///< kernel memory or a kernel object that is asked for
   uint64_t result;             ///< out: a single value
   uint64_t page_structures;    ///< where the array of struct page begins (vmemmap)

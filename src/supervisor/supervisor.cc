@@ -97,6 +97,7 @@ class Supervisor {
   void end_attached();
   void forward_signal();
   void serve_requests();
+  void refuse_requests();
   void take_checkpoint();
   Result<store::EpochNumber> checkpoint_now(const std::string& label);
   void note_failure(const Error& error);
@@ -111,6 +112,7 @@ class Supervisor {
   Fd requests_ready_;
   std::mutex mutex_;
   std::deque<CheckpointRequest> requests_;
+  bool closed_ = false;  ///< nobody serves requests any more
   bool kill_requested_ = false;
   bool detach_requested_ = false;
   bool detached_ = false;  ///< the program runs on without being persisted
@@ -311,8 +313,10 @@ Result<int> Supervisor::run() {
   last_epoch_ = writer_->status().durable;
   status_report();
   control_ = TRY(ControlServer::start(control_socket_path(directory_), [this](const auto& request) { return handle(request); }));
-  const int status = TRY(loop());
+  const auto status = loop();
+  refuse_requests();
   control_.reset();
+  if (!status) return status;
   TRY(record_end());
   return status;
 }
@@ -485,6 +489,14 @@ void Supervisor::serve_requests() {
   }
 }
 
+/// Whoever waits for an answer gets one, and nobody waits from now on.
+void Supervisor::refuse_requests() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  for (CheckpointRequest& request : requests_) request.done.set_value(failure("the group has ended"));
+  requests_.clear();
+}
+
 nlohmann::json Supervisor::status_report() {
   const auto writer = writer_->status();
   nlohmann::json report{{"name", options_.name},
@@ -535,6 +547,7 @@ nlohmann::json Supervisor::handle(const nlohmann::json& request) {
   auto done = work.done.get_future();
   {
     const std::lock_guard lock(mutex_);
+    if (closed_) return {{"error", "the group has ended"}};
     if (command == "kill") kill_requested_ = true;
     else if (command == "detach") detach_requested_ = true;
     else requests_.push_back(std::move(work));

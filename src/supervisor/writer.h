@@ -62,7 +62,7 @@ class Writer {
     store::Changes changes;
     EpochFigures figures;
     std::vector<std::shared_ptr<capture::OutsideFile>> to_sync;
-    std::shared_ptr<const memory::PageAudit> audit;
+    std::shared_ptr<const capture::Audit> audit;
     int64_t submitted_ns;
   };
   void run();
