@@ -66,7 +66,7 @@ Result<void> Capturer::track_spaces(StoppedGroup& group, PausedState& state) {
         if (special_of(mapping) == Mapping::kVdso) vdso = mapping.start;
       }
       if (vdso == 0) return failure(fmt::format("process {} has no vDSO: it cannot be persisted", thread->tgid));
-      space->tracked = TRY(memory::TrackedSpace::begin(*traced, space->host_pid, vdso + vdso_syscall_offset_));
+      space->tracked = TRY(memory::TrackedSpace::begin(*traced, space->host_pid, vdso, vdso + vdso_syscall_offset_));
     }
     if (changed) {
       mappings_changed_ = true;

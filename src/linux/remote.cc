@@ -66,6 +66,21 @@ Result<uint64_t> find_vdso_syscall_offset() {
   return failure("the vDSO of this kernel holds no syscall instruction in its first page");
 }
 
+Result<void> run_through_syscall(TracedThread& thread, std::vector<pid_t>* created) {
+  // One stop on entry, one on exit; others (events of creation, a late interrupt, SIGSTOP, which nobody can block) lie between.
+  constexpr int kStopsMax = 16;
+  bool entered = false;
+  int signal = 0;
+  for (int stop = 0; stop < kStopsMax; ++stop) {
+    const int status = TRY(thread.resume_and_wait(PTRACE_SYSCALL, signal));
+    const bool at_syscall = WSTOPSIG(status) == kSyscallStop;
+    signal = status >> 16 == 0 && !at_syscall ? WSTOPSIG(status) : 0;
+    if (created != nullptr && is_event_of_creation(status)) created->push_back(TRY(thread.event_message()));
+    if (at_syscall && std::exchange(entered, true)) return {};
+  }
+  return failure(fmt::format("thread {} did not finish an injected system call", thread.tid()));
+}
+
 Result<RemoteSyscalls> RemoteSyscalls::begin(TracedThread& thread, uint64_t syscall_address) {
   RemoteSyscalls remote(thread, syscall_address);
   auto saved = thread.registers();
@@ -105,19 +120,8 @@ Result<int64_t> RemoteSyscalls::call(long number, std::array<uint64_t, 6> argume
   registers.r8 = arguments[4];
   registers.r9 = arguments[5];
   TRY(thread_->set_registers(registers));
-  // One stop on entry, one on exit; others (events of creation, a late interrupt) lie between.
-  constexpr int kStopsMax = 16;
-  bool entered = false;
-  for (int stop = 0; stop < kStopsMax; ++stop) {
-    const int status = TRY(thread_->resume_and_wait(PTRACE_SYSCALL));
-    if (is_event_of_creation(status)) {
-      created_.push_back(TRY(thread_->event_message()));
-    } else if (WSTOPSIG(status) == kSyscallStop) {
-      if (entered) return static_cast<int64_t>(TRY(thread_->registers()).rax);
-      entered = true;
-    }
-  }
-  return failure(fmt::format("thread {} did not finish an injected system call", thread_->tid()));
+  TRY(run_through_syscall(*thread_, &created_));
+  return static_cast<int64_t>(TRY(thread_->registers()).rax);
 }
 
 Result<uint64_t> RemoteSyscalls::checked(const char* what, long number, std::array<uint64_t, 6> arguments) {

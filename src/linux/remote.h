@@ -17,6 +17,10 @@ namespace perdure {
 /// Where, from the start of the vDSO image of this kernel, a `syscall` instruction lies. Every process of the machine has it.
 Result<uint64_t> find_vdso_syscall_offset();
 
+/// Lets a stopped thread run to the end of the next system call that it makes. Signals that come up meanwhile are delivered. Tasks that the call
+/// created (and the kernel attached) are added to `created`, if given.
+Result<void> run_through_syscall(TracedThread& thread, std::vector<pid_t>* created);
+
 /// Single calls in a live, stopped thread: borrows its registers and blocks its signals while it exists, and puts everything
 /// back in the destructor. The thread's own interrupted system call is restarted by the kernel afterwards as if nothing had been.
 class RemoteSyscalls {

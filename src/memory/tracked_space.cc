@@ -1,15 +1,13 @@
 #include "memory/tracked_space.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "base/bytes.h"
 #include "linux/process.h"
-#include "linux/remote.h"
+#include "linux/remote_userfaultfd.h"
 #include "linux/userfaultfd.h"
 
 namespace perdure::memory {
@@ -17,8 +15,6 @@ namespace perdure::memory {
 namespace {
 
 namespace uapi = linux_uapi;
-
-constexpr uint64_t kUserModeOnly = 1;  // UFFD_USER_MODE_ONLY: what an unprivileged process may open
 
 }  // namespace
 
@@ -30,16 +26,8 @@ TrackedSpace::TrackedSpace(Fd userfaultfd, Fd pagemap, pid_t host_pid)
   if (scan_pages(pagemap_.get(), 0, kPageSize, probe, none)) guard_category_ = uapi::kPageIsGuard;
 }
 
-Result<TrackedSpace> TrackedSpace::begin(TracedThread& thread, pid_t host_pid, uint64_t syscall_address) {
-  Fd userfaultfd;
-  {
-    auto remote = TRY(RemoteSyscalls::begin(thread, syscall_address));
-    const auto number = static_cast<int>(
-        TRY(remote.checked("open a userfaultfd", SYS_userfaultfd, {O_CLOEXEC | O_NONBLOCK | kUserModeOnly})));
-    auto taken = [&]() -> Result<Fd> { return duplicate_descriptor(TRY(open_pidfd(host_pid)).get(), number); }();
-    TRY(remote.checked("close a userfaultfd", SYS_close, {static_cast<uint64_t>(number)}));
-    userfaultfd = TRY(std::move(taken));
-  }
+Result<TrackedSpace> TrackedSpace::begin(TracedThread& thread, pid_t host_pid, uint64_t vdso, uint64_t syscall_address) {
+  Fd userfaultfd = TRY(open_remote_userfaultfd(thread, host_pid, vdso, syscall_address));
   TRY(enable_write_tracking(userfaultfd.get()));
   return TrackedSpace(std::move(userfaultfd), TRY(open_pagemap(host_pid)), host_pid);
 }

@@ -46,9 +46,8 @@ struct DirtyPages {
 /// Write tracking of one mm_struct. The descriptor it holds keeps the kernel's tracking alive; when it goes, the process runs on untracked.
 class TrackedSpace {
  public:
-  /// Makes a stopped thread of the process open a userfaultfd, takes that over, and closes it there. `syscall_address`: a syscall
-  /// instruction in the process.
-  static Result<TrackedSpace> begin(TracedThread& thread, pid_t host_pid, uint64_t syscall_address);
+  /// By way of a stopped thread of the process: see open_remote_userfaultfd().
+  static Result<TrackedSpace> begin(TracedThread& thread, pid_t host_pid, uint64_t vdso, uint64_t syscall_address);
   /// Takes over tracking that a fork handed to the child.
   static Result<TrackedSpace> adopt(Fd userfaultfd, pid_t host_pid);
 

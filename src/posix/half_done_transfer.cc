@@ -1,15 +1,16 @@
 #include "posix/half_done_transfer.h"
 
-#include <sys/auxv.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstring>
 
 #include "base/bytes.h"
 #include "linux/process.h"
+#include "linux/remote_userfaultfd.h"
 
 namespace perdure::posix {
 
@@ -42,32 +43,10 @@ static_assert(offsetof(Continuation, failed) == 7 + 15 && offsetof(Continuation,
 
 constexpr uint64_t kBehindCall = 2;
 
-struct Room {
-  uint64_t offset = 0;
-  uint64_t size = 0;
-};
-
-/// The end of the last page of the vDSO, which every process of this kernel has zero there.
-Room find_room() {
-  const auto* image = reinterpret_cast<const unsigned char*>(getauxval(AT_SYSINFO_EHDR));
-  if (image == nullptr) return {};
-  uint64_t section_table = 0;
-  uint16_t section_size = 0;
-  uint16_t section_count = 0;
-  std::memcpy(&section_table, image + 40, sizeof section_table);
-  std::memcpy(&section_size, image + 58, sizeof section_size);
-  std::memcpy(&section_count, image + 60, sizeof section_count);
-  const uint64_t end = align_up(section_table + uint64_t{section_size} * section_count, 16);
-  const uint64_t image_size = align_up(end, kPageSize);
-  for (uint64_t at = end; at < image_size; ++at) {
-    if (image[at] != 0) return {};
-  }
-  return {end, image_size - end};
-}
-
-Room room() {
-  static const Room found = find_room();
-  return found;
+/// The end of the last page of the vDSO, but for the part that is used to begin tracking.
+VdsoRoom room() {
+  static const VdsoRoom found = find_vdso_room();
+  return {found.offset, found.size - std::min(found.size, kRemoteUserfaultfdBytes)};
 }
 
 bool is_write_at(uint64_t number) { return number == SYS_pwrite64; }
