@@ -141,6 +141,7 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   restless_.clear();
   if (!options_.audit) TRY(build_records(state));
   diff_records(state);
+  drop_unmet_inodes();
   identities_.end();
   outside_files_.end();
   checkpoint.to_sync = outside_files_.take();
@@ -188,10 +189,10 @@ Result<std::shared_ptr<const Audit>> Capturer::audit(StoppedGroup& group, Paused
   again.now_ns = state.now_ns;
   again.boottime_ns = state.boottime_ns;
   TRY(read_objects(group, again));
-  for (const auto& [mm, space] : spaces_) TRY(audit->pages.add_space(*space->tracked, space->id));
-  for (const posix::ObjectId id : again.memory_inodes) TRY(audit->pages.add_inode(memory_inodes_.at(id)->pages.file(), id));
   TRY(take_memory_inodes(again));
   TRY(build_records(again));
+  for (const auto& [mm, space] : spaces_) TRY(audit->pages.add_space(*space->tracked, space->id));
+  for (const posix::ObjectId id : again.memory_inodes) TRY(audit->pages.add_inode(memory_inodes_.at(id)->pages.file(), id));
   audit->records = std::move(again.records);
   return audit;
 }
@@ -222,17 +223,6 @@ void Capturer::diff_records(PausedState& state) {
   for (auto& [id, object] : state.records) {
     if (object.has_inode()) inodes_.emplace(id, std::move(object));
   }
-}
-
-void Capturer::supersede(const store::View& view) {
-  last_records_ = view.objects();
-  posix::ObjectId highest = posix::kGroupObject;
-  for (const auto& [id, record] : last_records_) highest = std::max(highest, id);
-  for (const store::SpaceId space : view.spaces()) {
-    pending_.erase_space(space);
-    highest = std::max(highest, space);
-  }
-  identities_ = Identities(highest + 1);
 }
 
 Result<posix::TaskTable> Capturer::group_tasks() {

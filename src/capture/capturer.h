@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 
 #include "base/result.h"
@@ -17,6 +18,7 @@
 #include "capture/outside_files.h"
 #include "capture/stopped_group.h"
 #include "linux/process.h"
+#include "memory/inode_pages.h"
 #include "memory/tracked_space.h"
 #include "posix/capture_context.h"
 #include "posix/collector.h"
@@ -67,8 +69,17 @@ class Capturer {
   /// the next checkpoint.
   Result<std::optional<Checkpoint>> capture();
 
-  /// Makes the next checkpoint take the place of everything that an earlier one (which the group was restored from) holds.
-  void supersede(const store::View& view);
+  /// A process of a restored group, stopped in one of its threads.
+  struct RestoredProcess {
+    posix::ObjectId address_space;
+    pid_t host_pid;
+    TracedThread* thread;
+  };
+  /// Goes on from the checkpoint that the group is being restored from: of its pages only those are written again that change from here on.
+  /// To be called when all memory is as the checkpoint has it, and before anything else is written to it.
+  Result<void> take_over(const store::View& view, const posix::ObjectTree& tree, std::span<const RestoredProcess> processes);
+  /// By device and number: the inodes restored so far whose contents are the store's. To be called before take_over(), and when all is restored.
+  void note_restored_inodes(std::map<std::pair<uint64_t, uint64_t>, posix::ObjectId> inodes) { restored_inodes_ = std::move(inodes); }
 
   /// Looks which threads there are, without a checkpoint: keeps group_alive() and host_pid_of() true.
   Result<void> look();
@@ -97,7 +108,10 @@ class Capturer {
   bool unchanged(const std::vector<posix::ThreadBrief>& threads) const;
   Result<void> read_paused(StoppedGroup& group, PausedState& state, Figures& figures);
   Result<void> read_objects(StoppedGroup& group, PausedState& state);
+  Result<void> take_over_space(const store::View& view, const RestoredProcess& process, uint64_t mm, PausedState& state);
+  void drop_unmet_inodes();
   Result<void> track_spaces(StoppedGroup& group, PausedState& state);
+  Result<void> begin_tracking(Space& space, TracedThread& thread);
   Result<void> update_mappings(Space& space, PausedState& state);
   void recall_inodes(const Space& space, PausedState& state);
   Result<void> take_memory_inodes(PausedState& state);
@@ -158,6 +172,8 @@ class Capturer {
     shmid_ds status;
   };
   std::map<posix::ObjectId, Segment> segments_;  ///< System V shared memory
+  std::map<std::pair<uint64_t, uint64_t>, posix::ObjectId> restored_inodes_;         ///< until the first checkpoint: see take_over()
+  std::map<posix::ObjectId, memory::InodePages::Hashes> restored_contents_;  ///< of inodes that were not met since
   std::map<posix::ObjectId, memory::PageSet> written_;  ///< pages of memory inodes written through mappings, not taken yet
   bool mappings_changed_ = true;  ///< somebody may have written to them through a mapping that is gone again
   std::map<uint64_t, int64_t> file_systems_;     ///< magic number by device

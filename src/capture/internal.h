@@ -4,7 +4,6 @@
 #include <deque>
 
 #include "capture/capturer.h"
-#include "memory/inode_pages.h"
 
 namespace perdure::capture {
 

@@ -58,7 +58,7 @@ Result<std::string> Capturer::find_other_name(const std::string& gone, const str
 }
 
 Result<posix::ObjectId> Capturer::inode_at(const std::string& link, uint64_t address, uint64_t number, bool written, PausedState& state) {
-  const posix::ObjectId own_id = identities_.of(ObjectKind::inode, address, number);
+  posix::ObjectId own_id = identities_.of(ObjectKind::inode, address, number);
   const auto known = state.inodes.find(address);
   if (known != state.inodes.end() && !(written && state.read_only_memory.contains(known->second))) return known->second;
   const auto belongs_to_store = [&](posix::ObjectId id) {
@@ -71,6 +71,10 @@ Result<posix::ObjectId> Capturer::inode_at(const std::string& link, uint64_t add
   if (memory_inodes_.contains(own_id)) return belongs_to_store(own_id);
   struct stat status {};
   if (::stat(link.c_str(), &status) != 0) return system_error("stat " + link);
+  if (const auto restored = restored_inodes_.find({status.st_dev, status.st_ino}); restored != restored_inodes_.end()) {
+    own_id = restored->second;
+    identities_.adopt(ObjectKind::inode, address, number, own_id);
+  }
   std::string path = TRY(read_link(link));
   const bool regular = S_ISREG(status.st_mode);
   if (status.st_nlink == 0 || path.ends_with(kDeleted)) {
@@ -155,6 +159,7 @@ Result<void> Capturer::take_memory_inodes(PausedState& state) {
         file = std::move(*opened);
       }
       inode = std::make_unique<MemoryInode>(std::move(file), id);
+      if (auto restored = restored_contents_.extract(id)) inode->pages.assume(std::move(restored.mapped()));
     }
     TRY(take_memory_inode(*inode, state));
   }

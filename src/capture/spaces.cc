@@ -61,12 +61,7 @@ Result<void> Capturer::track_spaces(StoppedGroup& group, PausedState& state) {
       if (!std::exchange(examined, true)) TRY(refuse_what_cannot_be_saved(TRY(group_tasks())));
       TracedThread* traced = group.traced(thread->task);
       if (traced == nullptr) traced = TRY(group.stop_sleeper(*thread));
-      uint64_t vdso = 0;
-      for (const MappingRecord& mapping : TRY(collector_.mappings(space->host_pid))) {
-        if (special_of(mapping) == Mapping::kVdso) vdso = mapping.start;
-      }
-      if (vdso == 0) return failure(fmt::format("process {} has no vDSO: it cannot be persisted", thread->tgid));
-      space->tracked = TRY(memory::TrackedSpace::begin(*traced, space->host_pid, vdso, vdso + vdso_syscall_offset_));
+      TRY(begin_tracking(*space, *traced));
     }
     if (changed) {
       mappings_changed_ = true;
@@ -86,6 +81,16 @@ Result<void> Capturer::track_spaces(StoppedGroup& group, PausedState& state) {
     pending_.erase_space(at->second->id);
     at = spaces_.erase(at);
   }
+  return {};
+}
+
+Result<void> Capturer::begin_tracking(Space& space, TracedThread& thread) {
+  uint64_t vdso = 0;
+  for (const MappingRecord& mapping : TRY(collector_.mappings(space.host_pid))) {
+    if (special_of(mapping) == Mapping::kVdso) vdso = mapping.start;
+  }
+  if (vdso == 0) return failure(fmt::format("process {} has no vDSO: it cannot be persisted", space.host_pid));
+  space.tracked = TRY(memory::TrackedSpace::begin(thread, space.host_pid, vdso, vdso + vdso_syscall_offset_));
   return {};
 }
 

@@ -79,6 +79,12 @@ size_t read_pieces(pid_t pid, std::span<const RemotePiece> pieces, std::byte* to
   return done;
 }
 
+char process_state(pid_t pid) {
+  const auto text = read_file(fmt::format("/proc/{}/stat", pid));
+  const size_t name_end = text ? text->rfind(')') : std::string::npos;
+  return name_end == std::string::npos || name_end + 2 >= text->size() ? '\0' : (*text)[name_end + 2];
+}
+
 Result<std::string> read_file(const std::string& path) {
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return system_error("open " + path);

@@ -43,6 +43,9 @@ Result<std::string> read_link(const std::string& path);
 /// Replaces the contents of an existing file (a /proc or cgroup knob).
 Result<void> write_file(const std::string& path, const std::string& contents);
 
+/// The letter of a process's state (proc(5)); 0 when it is gone.
+char process_state(pid_t pid);
+
 /// What the clocks of a process's children show more than the machine's, in nanoseconds (time_namespaces(7)).
 struct ClockOffsets {
   int64_t monotonic_ns = 0;

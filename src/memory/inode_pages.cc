@@ -44,6 +44,16 @@ Result<std::optional<Extent>> next_data(int file, uint64_t from, uint64_t size) 
 
 }  // namespace
 
+InodePages::Hashes InodePages::hashes_of(const store::View& view, store::SpaceId space) {
+  Hashes hashes;
+  for (const auto& run : view.runs(space, 0, kEverything)) {
+    for (uint64_t page = run.first; page < run.first + run.count; ++page) {
+      hashes[page / kBlockPages][page % kBlockPages] = std::max<uint64_t>(view.page_hash(space, page).value_or(0), 1);
+    }
+  }
+  return hashes;
+}
+
 std::optional<uint64_t> InodePages::hash(uint64_t page) const {
   const auto block = hashes_.find(page / kBlockPages);
   if (block == hashes_.end() || block->second[page % kBlockPages] == 0) return {};

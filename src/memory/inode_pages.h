@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "memory/page_runs.h"
 #include "store/changes.h"
+#include "store/store.h"
 
 namespace perdure::memory {
 
@@ -20,6 +21,14 @@ class InodePages {
  public:
   /// `file` is open for reading.
   InodePages(Fd file, store::SpaceId space) : file_(std::move(file)), space_(space) {}
+
+  /// By page number / kBlockPages; 0: absent.
+  static constexpr uint64_t kBlockPages = 512;
+  using Hashes = std::map<uint64_t, std::array<uint64_t, kBlockPages>>;
+  /// What a store holds of a space.
+  static Hashes hashes_of(const store::View& view, store::SpaceId space);
+  /// Takes what a store holds for what was last taken.
+  void assume(Hashes hashes) { hashes_ = std::move(hashes); }
 
   /// Compares the pages of `range` with what was last taken; what differs goes into `changes`: pages put, and pages erased where
   /// there is a hole now, or the end of the file. Nobody may change the file meanwhile.
@@ -33,15 +42,12 @@ class InodePages {
   std::optional<uint64_t> hash(uint64_t page) const;
 
  private:
-  static constexpr uint64_t kBlockPages = 512;
-  using Block = std::array<uint64_t, kBlockPages>;  // 0: absent
-
   Result<void> take_data(PageRun range, store::Changes& changes);
   void erase(PageRun range, store::Changes& changes);
 
   Fd file_;
   store::SpaceId space_;
-  std::map<uint64_t, Block> hashes_;  ///< by page number / kBlockPages
+  Hashes hashes_;
   AlignedBytes buffer_;
 };
 

@@ -47,6 +47,9 @@ Result<Fd> RestoreContext::open_in_group(const std::string& path, int flags, uns
 Result<int> RestoreContext::memory_inode(ObjectId id, const Inode& inode) {
   if (const auto found = memory_.find(id); found != memory_.end()) return found->second.get();
   Fd made = TRY(restore_memory_inode(id, inode, *this));
+  struct stat status {};
+  if (fstat(made.get(), &status) != 0) return system_error("stat what was restored of an inode");
+  made_inodes_[{status.st_dev, status.st_ino}] = id;
   return memory_.emplace(id, std::move(made)).first->second.get();
 }
 

@@ -61,6 +61,9 @@ class RestoreContext {
   /// Closes what the context owns: the group's tasks have their own by then, and none of them may see a second owner.
   void close_files();
 
+  /// By device and number: the inodes made anew whose contents are the store's.
+  const std::map<std::pair<uint64_t, uint64_t>, ObjectId>& made_inodes() const { return made_inodes_; }
+
   /// UNIX sockets, which are made before the processes (see unix_restore.h).
   UnixSocketsUnderWay unix_sockets;
 
@@ -74,6 +77,7 @@ class RestoreContext {
   std::map<ObjectId, Fd> message_queues_;
   std::map<int, pid_t> host_pids_;
   std::map<ObjectId, Fd> memory_;
+  std::map<std::pair<uint64_t, uint64_t>, ObjectId> made_inodes_;
 };
 
 }  // namespace perdure::posix

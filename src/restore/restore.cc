@@ -6,8 +6,10 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "posix/file_attributes.h"
 #include "posix/file_kind.h"
 #include "posix/message_queues.h"
@@ -133,6 +135,15 @@ Result<void> stop_again(ProcessTree& tree, BareProcess& process, uint64_t offset
   return {};
 }
 
+/// A process that was let go into a stop of job control needs a moment to come to rest there.
+void await_stopped(const std::map<int, std::unique_ptr<BareProcess>>& processes) {
+  const int64_t deadline_ns = monotonic_ns() + kNanosecondsPerSecond;
+  for (const auto& [pid, process] : processes) {
+    if (!process->record->stopped()) continue;
+    while (process_state(process->host_pid) != 'T' && monotonic_ns() < deadline_ns) usleep(50);
+  }
+}
+
 /// Ends a process's first thread alone: it is let go right before its exit(2).
 Result<void> let_leader_exit(BareProcess& process, uint64_t offset) {
   user_regs_struct registers = TRY(process.leader.registers());
@@ -163,14 +174,20 @@ Result<RebuiltGroup> RebuiltGroup::build(posix::RestoreContext& context) {
     auto rebuilt = rebuild_process(*process, context, offset);
     if (!rebuilt) return std::unexpected(std::move(rebuilt.error()).in(fmt::format("process {}", pid)));
   }
+  return group;
+}
+
+Result<void> RebuiltGroup::finish() {
+  posix::RestoreContext& context = *context_;
+  const uint64_t offset = TRY(find_vdso_syscall_offset());
   TRY(context.finish_memory_inodes());
-  for (auto& [pid, process] : group.processes()) {
+  for (auto& [pid, process] : processes()) {
     context.note_task(pid, process->host_pid);
     for (auto& [tid, thread] : process->threads) context.note_task(tid, thread.tid());
   }
   TRY(restore_ipc(context));
   TRY(connect_files(context));
-  for (auto& [pid, process] : group.processes()) {
+  for (auto& [pid, process] : processes()) {
     if (process->record->zombie()) continue;
     auto rebuilt = [&]() -> Result<void> {
       TRY(rebuild_descriptors(*process, context));
@@ -184,12 +201,13 @@ Result<RebuiltGroup> RebuiltGroup::build(posix::RestoreContext& context) {
   }
   TRY(settle_files(context));
   context.close_files();
-  return group;
+  return {};
 }
 
 /// Those that job control has stopped come to rest in that stop before anybody can look at them.
 Result<void> RebuiltGroup::resume() {
   for (const bool stopped : {true, false}) {
+    if (!stopped) await_stopped(processes());
     for (auto& [pid, process] : processes()) {
       if (process->record->stopped() != stopped) continue;
       process->released = true;

@@ -10,12 +10,15 @@
 
 namespace perdure::restore {
 
-/// A group that is whole again and stopped, ready to go on. If it is destroyed before resume(), its processes are left
+/// A group that is being made whole again, stopped. If it is destroyed before resume(), its processes are left
 /// to die with their namespaces.
 class RebuiltGroup {
  public:
-  /// Rebuilds every process of the context's checkpoint below the context's init, in this OS thread (which becomes their tracer).
+  /// Makes every process of the context's checkpoint anew below the context's init, in this OS thread (which becomes their tracer): the
+  /// tree, its threads, and all memory with the contents that the checkpoint has. What is written to memory later is written by finish().
   static Result<RebuiltGroup> build(posix::RestoreContext& context);
+  /// Rebuilds everything else, down to the registers.
+  Result<void> finish();
   std::map<int, std::unique_ptr<BareProcess>>& processes() { return tree_.processes(); }
   /// Lets every thread run on.
   Result<void> resume();

@@ -262,7 +262,14 @@ Result<void> Supervisor::restore_epoch(const store::View& view) {
   posix::RestoreContext context(tree, view, *init_, streams_);
   context.terminal_master = terminal_ ? terminal_->master() : -1;
   auto rebuilt = TRY(restore::RebuiltGroup::build(context));
-  capturer_->supersede(view);
+  std::vector<capture::Capturer::RestoredProcess> processes;
+  for (auto& [pid, process] : rebuilt.processes()) {
+    if (!process->record->zombie()) processes.push_back({process->record->address_space(), process->host_pid, &process->leader});
+  }
+  capturer_->note_restored_inodes(context.made_inodes());
+  TRY(capturer_->take_over(view, tree, processes));
+  TRY(rebuilt.finish());
+  capturer_->note_restored_inodes(context.made_inodes());
   root_pid_ = group.root_pid();
   capturer_->set_root_pid(root_pid_);
   return rebuilt.resume();

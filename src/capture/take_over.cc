@@ -1,0 +1,64 @@
+// Going on from the checkpoint that a group was restored from.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "capture/internal.h"
+
+namespace perdure::capture {
+
+Result<void> Capturer::take_over(const store::View& view, const posix::ObjectTree& tree, std::span<const RestoredProcess> processes) {
+  last_records_ = view.objects();
+  posix::ObjectId highest = posix::kGroupObject;
+  for (const auto& [id, record] : last_records_) highest = std::max(highest, id);
+  for (const store::SpaceId space : view.spaces()) highest = std::max(highest, space);
+  identities_ = Identities(highest + 1);
+  for (const auto& [id, object] : tree.objects()) {
+    if (!object.has_inode() || object.inode().kind() == posix::Inode::kFile) continue;
+    restored_contents_[id] = memory::InodePages::hashes_of(view, id);
+    if (object.inode().kind() == posix::Inode::kSystemVMemory) {
+      identities_.adopt(ObjectKind::segment, static_cast<uint64_t>(object.inode().system_v_id()), 0, id);
+    }
+  }
+  std::map<pid_t, uint64_t> address_spaces;
+  for (const auto& thread : TRY(collector_.tasks_brief())) address_spaces[static_cast<pid_t>(thread.host_tid)] = thread.mm;
+  PausedState state;
+  TRY(take_segments(state));
+  for (const RestoredProcess& process : processes) {
+    TRY(take_over_space(view, process, address_spaces[process.thread->tid()], state));
+  }
+  for (const store::SpaceId space : view.spaces()) {
+    const bool known = restored_contents_.contains(space) || std::ranges::any_of(spaces_, [&](const auto& entry) { return entry.second->id == space; });
+    if (!known) pending_.erase_space(space);
+  }
+  return {};
+}
+
+/// Arms the tracking: whatever is written from here on, by the restore itself too, is found by the first scan.
+Result<void> Capturer::take_over_space(const store::View& view, const RestoredProcess& process, uint64_t mm, PausedState& state) {
+  if (mm == 0) return failure(fmt::format("process {} was restored without an address space", process.host_pid));
+  auto& space = spaces_[mm];
+  if (space != nullptr) return {};
+  space = std::make_unique<Space>();
+  space->mm = mm;
+  space->id = process.address_space;
+  space->host_pid = process.host_pid;
+  identities_.adopt(ObjectKind::address_space, mm, 0, space->id);
+  TRY(begin_tracking(*space, *process.thread));
+  TRY(update_mappings(*space, state));
+  TRY(space->tracked->scan());
+  // What is mapped is read again at the first checkpoint, with all that goes with it.
+  space->mapped = false;
+  constexpr uint64_t kAllPages = 1ull << 51;
+  for (const auto& run : view.runs(space->id, 0, kAllPages)) space->stored.insert({run.first, run.count});
+  return {};
+}
+
+/// What was restored of inodes and is in nobody's hands any more by the first checkpoint.
+void Capturer::drop_unmet_inodes() {
+  for (const auto& [id, hashes] : restored_contents_) pending_.erase_space(id);
+  restored_contents_.clear();
+  restored_inodes_.clear();
+}
+
+}  // namespace perdure::capture
