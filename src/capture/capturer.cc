@@ -99,7 +99,11 @@ Result<void> Capturer::look() {
 
 bool Capturer::init_alive() const { return std::ranges::any_of(present_, is_live_init); }
 
-Result<bool> Capturer::idle() { return unchanged(TRY(present_threads())); }
+Result<bool> Capturer::idle() {
+  // A process waits to be buried by whoever waits for one of these.
+  if (!exited_.empty()) return false;
+  return unchanged(TRY(present_threads()));
+}
 
 /// A sleeper that wakes spoils an attempt. It is seldom the same twice, and to interrupt a sleeper is not for free: that is for the last attempt.
 Result<std::optional<Checkpoint>> Capturer::capture() {
@@ -113,6 +117,7 @@ Result<std::optional<Checkpoint>> Capturer::capture() {
 }
 
 Result<std::optional<Checkpoint>> Capturer::attempt() {
+  exited_ = detach_all(std::move(exited_));
   TRY(look());
   if (!group_alive_ || unchanged(present_)) return std::optional<Checkpoint>{};
 
@@ -125,7 +130,7 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   const int64_t begin_ns = monotonic_ns();
   {
     auto group = TRY(StoppedGroup::stop(
-        collector_, {.restless = restless_, .foreign = foreign_, .kill_with_supervisor = options_.kill_with_supervisor}));
+        collector_, {.restless = restless_, .foreign = foreign_, .kill_with_supervisor = options_.kill_with_supervisor, .exited = &exited_}));
     figures.stop_ns = monotonic_ns() - begin_ns;
     TRY(read_paused(group, state, figures));
     if (options_.audit) checkpoint.audit = TRY(audit(group, state));

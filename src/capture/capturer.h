@@ -183,6 +183,7 @@ class Capturer {
   std::vector<posix::ThreadBrief> present_;       ///< as of the begin of the last capture()
   std::vector<posix::ThreadBrief> last_threads_;  ///< as of the last checkpoint
   std::set<uint64_t> restless_;
+  std::vector<TracedThread> exited_;  ///< held by ptrace until the rest of their processes is gone
   bool disturbed_ = false;  ///< whether the last attempt() failed because a sleeper woke
   std::set<uint64_t> known_;    ///< processes (signal_struct addresses) that were told apart
   std::set<uint64_t> foreign_;  ///< those of them that a `perdure exec` brought in

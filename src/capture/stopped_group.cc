@@ -65,14 +65,9 @@ bool is_live_init(const posix::ThreadBrief& thread) {
 bool is_dead(const posix::ThreadBrief& thread) { return thread.exit_state != 0; }
 
 StoppedGroup::~StoppedGroup() {
-  // Of a process that was killed meanwhile, the leader can be waited for only after its other threads. One that has not come to its stop
-  // yet is waited for last, when the others run again.
-  for (const bool leaders : {false, true}) {
-    for (const posix::ThreadBrief& thread : threads_) {
-      if ((thread.tid == thread.tgid) != leaders) continue;
-      if (TracedThread* held = traced(thread.task); held != nullptr && held->stopped()) held->detach();
-    }
-  }
+  std::vector<TracedThread> held;
+  for (auto& [task, thread] : stopped_) held.push_back(std::move(thread));
+  for (TracedThread& thread : detach_all(std::move(held))) options_.exited->push_back(std::move(thread));
 }
 
 TracedThread* StoppedGroup::traced(uint64_t task) {
@@ -81,28 +76,35 @@ TracedThread* StoppedGroup::traced(uint64_t task) {
 }
 
 Result<void> StoppedGroup::interrupt(const posix::ThreadBrief& thread) {
-  const unsigned long options = PTRACE_O_TRACESYSGOOD | (options_.kill_with_supervisor ? PTRACE_O_EXITKILL : 0);
-  auto seized = TracedThread::seize(static_cast<pid_t>(thread.host_tid), options);
+  const unsigned long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXIT | (options_.kill_with_supervisor ? PTRACE_O_EXITKILL : 0);
+  auto seized = TracedThread::seize(static_cast<pid_t>(thread.host_tid), options, static_cast<pid_t>(thread.host_tgid));
   if (!seized) {
     // It died since it was looked at, or is about to be: it comes up again as what it is then.
     if (seized.error().error_number == ESRCH || seized.error().error_number == EPERM) return {};
     return failure(fmt::format("thread {} of the group cannot be stopped: {}", thread.tid, seized.error().message()));
   }
   TRY(seized->interrupt());
-  stopped_.insert_or_assign(thread.task, std::move(*seized));
-  awaited_.push_back(thread.task);
+  awaited_.push_back(&stopped_.insert_or_assign(thread.task, std::move(*seized)).first->second);
   return {};
 }
 
+/// In whatever order they stop: one that executes a program or exits waits for others of its process to be let go.
 Result<void> StoppedGroup::await_stops() {
-  for (const uint64_t task : awaited_) {
-    auto stop = stopped_.at(task).wait_for_stop(options_.timeout_ns);
+  for (const Pace pace;; pace.step()) {
+    bool renumbered = false;
+    std::erase_if(awaited_, [&](TracedThread* thread) {
+      const pid_t tid = thread->tid();
+      const auto sight = thread->look();
+      renumbered |= !thread->gone() && thread->tid() != tid;
+      return sight != TracedThread::Sight::runs;
+    });
+    if (renumbered) return std::unexpected(Error{"a process executes another program", EAGAIN});
+    if (awaited_.empty()) return {};
     // One that is held up on its way (a long call, a loaded machine) is tried again in a later epoch.
-    if (!stop && stop.error().error_number == ETIMEDOUT) stop.error().error_number = EAGAIN;
-    if (!stop) return std::unexpected(std::move(stop.error()));
+    if (pace.waited_ns() > options_.timeout_ns) {
+      return std::unexpected(Error{fmt::format("thread {} did not stop", awaited_.front()->tid()), EAGAIN});
+    }
   }
-  awaited_.clear();
-  return {};
 }
 
 /// Some calls return EINTR to whoever stops them, though no signal came: have the kernel take them up again (it still lets a handler interrupt them).
@@ -212,7 +214,11 @@ Result<std::vector<uint64_t>> StoppedGroup::disturbed(posix::Collector& collecto
     }
     const posix::ThreadBrief& then = *found->second;
     before.erase(found);
-    if (stopped_.contains(now.task)) continue;
+    if (stopped_.contains(now.task)) {
+      // Only a kill ends a stop.
+      if ((now.state & kTaskTraced) == 0) disturbed.push_back(now.task);
+      continue;
+    }
     if (now.nvcsw != then.nvcsw || now.nivcsw != then.nivcsw || now.state != then.state || now.runnable != 0 || now.exit_state != then.exit_state) {
       disturbed.push_back(now.task);
     }

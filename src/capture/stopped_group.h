@@ -21,6 +21,8 @@ class StoppedGroup {
     std::set<uint64_t> foreign;
     bool kill_with_supervisor = true;
     int64_t timeout_ns = 100'000'000;
+    /// Gets the threads that cannot be given back yet, since they exited before the rest of their processes.
+    std::vector<TracedThread>* exited = nullptr;
   };
   /// Stops what runs. Error when a thread can neither be stopped nor left asleep in time (uninterruptible sleep, vfork).
   static Result<StoppedGroup> stop(posix::Collector& collector, const Options& options);
@@ -48,7 +50,7 @@ class StoppedGroup {
   Options options_;
   std::vector<posix::ThreadBrief> threads_;
   std::map<uint64_t, TracedThread> stopped_;
-  std::vector<uint64_t> awaited_;
+  std::vector<TracedThread*> awaited_;
   std::map<pid_t, uint64_t> continued_;  ///< where threads go on whose transfers this stop cut short
 };
 

@@ -6,71 +6,103 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "base/clock.h"
+#include "linux/process.h"
 
 namespace perdure {
 
 namespace {
 constexpr int64_t kSpinNs = 300'000;
 constexpr int64_t kResumeTimeoutNs = 20 * kNanosecondsPerSecond;
-constexpr int64_t kGiveBackTimeoutNs = kNanosecondsPerSecond;
+constexpr int64_t kDeathNs = kNanosecondsPerSecond / 1000;
 constexpr useconds_t kSleepStepUs = 50;
 }  // namespace
 
+Pace::Pace() : begin_ns_(monotonic_ns()) {}
+int64_t Pace::waited_ns() const { return monotonic_ns() - begin_ns_; }
+void Pace::step() const {
+  if (waited_ns() > kSpinNs) usleep(kSleepStepUs);
+}
+
 Result<int> wait_for_thread(pid_t tid, int64_t timeout_ns) {
-  const int64_t begin_ns = monotonic_ns();
-  for (;;) {
+  for (const Pace pace;; pace.step()) {
     int status = 0;
     const pid_t got = waitpid(tid, &status, WNOHANG | __WALL);
     if (got == tid) return status;
     if (got < 0 && errno != EINTR) return system_error(fmt::format("wait for thread {}", tid));
-    const int64_t waited_ns = monotonic_ns() - begin_ns;
-    if (waited_ns > timeout_ns) {
-      return std::unexpected(Error{fmt::format("thread {} did not stop", tid), ETIMEDOUT});
-    }
-    if (waited_ns > kSpinNs) usleep(kSleepStepUs);
+    if (pace.waited_ns() > timeout_ns) return std::unexpected(Error{fmt::format("thread {} did not stop", tid), ETIMEDOUT});
   }
 }
 
 TracedThread::TracedThread(TracedThread&& other) noexcept
-    : tid_(std::exchange(other.tid_, 0)), stopped_(std::exchange(other.stopped_, false)) {}
+    : tid_(std::exchange(other.tid_, 0)),
+      process_(other.process_),
+      stopped_(std::exchange(other.stopped_, false)),
+      interrupted_(std::exchange(other.interrupted_, false)) {}
 
 TracedThread& TracedThread::operator=(TracedThread&& other) noexcept {
   if (this != &other) {
     detach();
     tid_ = std::exchange(other.tid_, 0);
+    process_ = other.process_;
     stopped_ = std::exchange(other.stopped_, false);
+    interrupted_ = std::exchange(other.interrupted_, false);
   }
   return *this;
 }
 
-Result<TracedThread> TracedThread::seize(pid_t tid, unsigned long options) {
+Result<TracedThread> TracedThread::seize(pid_t tid, unsigned long options, pid_t process) {
   if (::ptrace(PTRACE_SEIZE, tid, 0, options) != 0) return system_error(fmt::format("seize thread {}", tid));
-  return TracedThread(tid);
+  return TracedThread(tid, process);
 }
 
 Result<void> TracedThread::interrupt() {
   if (::ptrace(PTRACE_INTERRUPT, tid_, 0, 0) != 0) return system_error(fmt::format("interrupt thread {}", tid_));
+  interrupted_ = true;
   return {};
 }
 
+TracedThread::Sight TracedThread::take(int status) {
+  if (WIFEXITED(status) || WIFSIGNALED(status)) {
+    forget();
+    return Sight::gone;
+  }
+  stopped_ = true;
+  const int event = status >> 16;
+  if (event == PTRACE_EVENT_STOP) return Sight::stopped;
+  if (event == PTRACE_EVENT_EXIT && ::ptrace(PTRACE_DETACH, tid_, 0, 0) == 0) {
+    forget();
+    return Sight::gone;
+  }
+  const bool signal_delivery = event == 0 && WSTOPSIG(status) != (SIGTRAP | 0x80);
+  // One that was killed in its stop cannot be continued, and does not need to be.
+  (void)::ptrace(PTRACE_CONT, tid_, 0, signal_delivery ? WSTOPSIG(status) : 0);
+  stopped_ = false;
+  return Sight::runs;
+}
+
+TracedThread::Sight TracedThread::look() {
+  if (gone()) return Sight::gone;
+  if (stopped_) return Sight::stopped;
+  int status = 0;
+  pid_t got = waitpid(tid_, &status, WNOHANG | __WALL);
+  if (got < 0 && errno == ECHILD && process_ != 0 && process_ != tid_) {
+    tid_ = process_;
+    got = waitpid(tid_, &status, WNOHANG | __WALL);
+  }
+  if (got == tid_) return take(status);
+  if (got < 0 && errno == ECHILD) forget();
+  return gone() ? Sight::gone : Sight::runs;
+}
+
 Result<bool> TracedThread::wait_for_stop(int64_t timeout_ns) {
-  const int64_t deadline_ns = monotonic_ns() + timeout_ns;
-  for (;;) {
-    const int status = TRY(wait_for_thread(tid_, deadline_ns - monotonic_ns()));
-    if (WIFEXITED(status) || WIFSIGNALED(status)) {
-      forget();
-      return false;
-    }
-    stopped_ = true;
-    if (status >> 16 == PTRACE_EVENT_STOP) return true;
-    const bool signal_delivery = status >> 16 == 0 && WSTOPSIG(status) != (SIGTRAP | 0x80);
-    if (::ptrace(PTRACE_CONT, tid_, 0, signal_delivery ? WSTOPSIG(status) : 0) != 0) {
-      return system_error(fmt::format("continue thread {}", tid_));
-    }
-    stopped_ = false;
+  for (const Pace pace;; pace.step()) {
+    const Sight sight = look();
+    if (sight != Sight::runs) return sight == Sight::stopped;
+    if (pace.waited_ns() > timeout_ns) return std::unexpected(Error{fmt::format("thread {} did not stop", tid_), ETIMEDOUT});
   }
 }
 
@@ -120,7 +152,7 @@ Result<void> TracedThread::set_signal_mask(uint64_t mask) {
 }
 
 Result<int> TracedThread::resume_and_wait(int request, int signal) {
-  stopped_ = false;
+  stopped_ = interrupted_ = false;
   if (::ptrace(static_cast<__ptrace_request>(request), tid_, 0, signal) != 0) {
     return system_error(fmt::format("resume thread {}", tid_));
   }
@@ -131,6 +163,7 @@ Result<int> TracedThread::resume_and_wait(int request, int signal) {
     return failure(fmt::format("thread {} ended while it was being driven (status {:x})", tid, status));
   }
   stopped_ = true;
+  if (status >> 16 == PTRACE_EVENT_EXIT) return failure(fmt::format("thread {} exited while it was being driven", tid_));
   return status;
 }
 
@@ -142,24 +175,42 @@ Result<pid_t> TracedThread::event_message() const {
   return static_cast<pid_t>(message);
 }
 
-void TracedThread::detach(int signal) {
-  if (tid_ == 0) return;
-  if (!stopped_ && interrupt()) {
-    // A thread that is held up in the kernel stops as soon as it comes out: were it left now, nobody would ever let it run on.
-    auto stop = wait_for_stop(kGiveBackTimeoutNs);
-    while (!stop && stop.error().error_number == ETIMEDOUT) stop = wait_for_stop(kGiveBackTimeoutNs);
-    if (!stop || !*stop) {
-      tid_ = 0;
-      return;
-    }
+bool TracedThread::try_detach(int signal) {
+  if (gone()) return true;
+  // An interrupt that fails meets a thread that is dying, which is seen as well.
+  if (!stopped_ && !interrupted_) (void)interrupt();
+  const Sight sight = look();
+  if (sight != Sight::stopped) return sight == Sight::gone;
+  if (::ptrace(PTRACE_DETACH, tid_, 0, signal) == 0 || errno != ESRCH) {
+    forget();
+    return true;
   }
-  while (::ptrace(PTRACE_DETACH, tid_, 0, signal) != 0 && errno == ESRCH) {
-    // Killed while it was stopped. Until its tracer has waited for it, its process stays a zombie that its parent waits for in vain.
-    const auto status = wait_for_thread(tid_, kGiveBackTimeoutNs);
-    if (!status || WIFEXITED(*status) || WIFSIGNALED(*status)) break;
-  }
-  tid_ = 0;
+  // Killed while it was stopped. Until its tracer has waited for it, its process stays a zombie that its parent waits for in vain.
   stopped_ = false;
+  return false;
+}
+
+bool TracedThread::has_exited_first() const {
+  if (tid_ != process_) return false;
+  const auto stat = read_file(fmt::format("/proc/{}/stat", tid_));
+  if (!stat) return false;
+  const size_t name_end = stat->rfind(") ");
+  return name_end != std::string::npos && (*stat)[name_end + 2] == 'Z';
+}
+
+void TracedThread::detach(int signal) {
+  // A thread that is held up in the kernel stops as soon as it comes out: were it left now, nobody would ever let it run on.
+  for (const Pace pace; !try_detach(signal); pace.step()) {
+    if (pace.waited_ns() > kDeathNs && has_exited_first()) forget();
+  }
+}
+
+std::vector<TracedThread> detach_all(std::vector<TracedThread> threads) {
+  for (const Pace pace;; pace.step()) {
+    std::erase_if(threads, [](TracedThread& thread) { return thread.try_detach(); });
+    if (threads.empty()) return threads;
+    if (pace.waited_ns() > kDeathNs && std::ranges::all_of(threads, &TracedThread::has_exited_first)) return threads;
+  }
 }
 
 }  // namespace perdure

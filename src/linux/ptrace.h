@@ -18,8 +18,9 @@ namespace perdure {
 /// on where its registers say. ptrace binds it to the OS thread that seized it: use and destroy it there.
 class TracedThread {
  public:
-  /// PTRACE_SEIZE with PTRACE_O_ options. The thread runs on until interrupt().
-  static Result<TracedThread> seize(pid_t tid, unsigned long options);
+  /// PTRACE_SEIZE with PTRACE_O_ options. The thread runs on until interrupt(). `process`, its process's PID: the number that the thread goes
+  /// by once it has executed another program.
+  static Result<TracedThread> seize(pid_t tid, unsigned long options, pid_t process = 0);
   /// Takes over a thread that the kernel attached by itself (PTRACE_O_TRACECLONE and the like).
   static TracedThread adopt(pid_t tid) { return TracedThread(tid); }
 
@@ -33,6 +34,10 @@ class TracedThread {
 
   /// PTRACE_INTERRUPT; wait_for_stop() then sees it stop.
   Result<void> interrupt();
+  enum class Sight { runs, stopped, gone };
+  /// Looks, without waiting, whether the thread has come to its stop; see wait_for_stop(). One that is about to exit (PTRACE_O_TRACEEXIT) is let
+  /// go, since a process's first thread cannot be given back once it has exited; it is then gone as well.
+  Sight look();
   /// Waits, spinning at first, until the thread rests in its interrupt stop. A signal on its way to the thread is delivered first, so that it is
   /// in a handler's frame or still queued, never in between. False when the thread exited meanwhile. Error after `timeout_ns`.
   Result<bool> wait_for_stop(int64_t timeout_ns);
@@ -52,17 +57,37 @@ class TracedThread {
 
   /// Lets the thread go, delivering `signal` if not 0. Harmless when already detached or gone.
   void detach(int signal = 0);
+  /// One step towards detach(), without waiting; true once nothing is held any more.
+  bool try_detach(int signal = 0);
+  /// Whether it is the first thread of a process and has exited, while others go on: nobody can let go of it before they are gone as well.
+  bool has_exited_first() const;
   /// Forgets the thread without detaching (it was killed or has exited).
   void forget() { tid_ = 0; }
 
  private:
-  explicit TracedThread(pid_t tid) : tid_(tid) {}
+  explicit TracedThread(pid_t tid, pid_t process = 0) : tid_(tid), process_(process) {}
+  Sight take(int status);
   pid_t tid_ = 0;
+  pid_t process_ = 0;
   bool stopped_ = false;
+  bool interrupted_ = false;
 };
 
-/// Waits for a change of state of a traced thread: spins for a moment (a stop is tens of microseconds away), then sleeps in short
-/// steps. Returns the wait(2) status; ETIMEDOUT after `timeout_ns`.
+/// Lets go of all of them, in whatever order their deaths allow. Returns those of which has_exited_first() is true: try again later.
+std::vector<TracedThread> detach_all(std::vector<TracedThread> threads);
+
+/// Paces a wait for something that is tens of microseconds away: spins for a moment, then sleeps in short steps.
+class Pace {
+ public:
+  Pace();
+  int64_t waited_ns() const;
+  void step() const;
+
+ private:
+  int64_t begin_ns_;
+};
+
+/// Waits for a change of state of a traced thread, at a Pace. Returns the wait(2) status; ETIMEDOUT after `timeout_ns`.
 Result<int> wait_for_thread(pid_t tid, int64_t timeout_ns);
 
 }  // namespace perdure

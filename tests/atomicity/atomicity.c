@@ -46,6 +46,7 @@ struct world {
   _Atomic uint64_t sent[channels], received[channels];
   atomic_int phase, parked, reported;
   _Atomic uint64_t counts;  // how often all was counted
+  _Atomic uint64_t round;   // moves when a count is over
   uint32_t reported_count[processes];
   struct token report[processes][tokens];
 };
@@ -120,16 +121,18 @@ static void travel(struct token* token) {
   token->check = check_of(token);
 }
 
-/// Holds no token while it waits. The first sender of each process tells what its private pool holds.
+/// Holds no token while it waits. The first sender of each process tells what its private pool holds. A sender that sleeps through the end of
+/// a count and the begin of the next must not take the one for the other: it is the round that tells them apart.
 static void park(int number) {
+  const uint64_t round = world->round;
   world->parked++;
-  while (world->phase == stopping) usleep(100);
+  while (world->phase == stopping && world->round == round) usleep(100);
   if (number % 2 == 0) {
     world->reported_count[own_number] = own->count;
     memcpy(world->report[own_number], own->held, own->count * sizeof(struct token));
     world->reported++;
   }
-  while (world->phase == reporting) usleep(100);
+  while (world->round == round) usleep(100);
 }
 
 static void* send_tokens(void* argument) {
@@ -217,6 +220,7 @@ static void verify(void) {
   count_everything();
   world->parked = world->reported = 0;
   world->phase = moving;
+  world->round++;
 }
 
 static void read_command(char* command, size_t size) {
