@@ -16,15 +16,19 @@
 
 namespace perdure::capture {
 
-Capturer::Capturer(Options options, posix::Collector collector)
-    : options_(std::move(options)), collector_(std::move(collector)), identities_(options_.first_object) {}
+Capturer::Capturer(Options options, posix::Collector collector, SeizePatience patience)
+    : options_(std::move(options)),
+      collector_(std::move(collector)),
+      identities_(options_.first_object),
+      patience_(std::move(patience)) {}
 Capturer::~Capturer() = default;
 
 Result<std::unique_ptr<Capturer>> Capturer::create(Options options) {
   auto collector = TRY(posix::Collector::create());
   if (options.cgroup_id != 0) TRY(collector.select_cgroup(options.cgroup_id));
   else TRY(collector.select_pid_namespace(static_cast<uint32_t>(options.pid_namespace)));
-  std::unique_ptr<Capturer> capturer(new Capturer(std::move(options), std::move(collector)));
+  auto patience = TRY(SeizePatience::create());
+  std::unique_ptr<Capturer> capturer(new Capturer(std::move(options), std::move(collector), std::move(patience)));
   capturer->vdso_syscall_offset_ = TRY(find_vdso_syscall_offset());
   const ClockOffsets offsets = TRY(clock_offsets(capturer->options_.init_pid));
   capturer->own_clock_offsets_ = TRY(clock_offsets(getpid()));
@@ -130,7 +134,7 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   const int64_t begin_ns = monotonic_ns();
   {
     auto group = TRY(StoppedGroup::stop(
-        collector_, {.restless = restless_, .foreign = foreign_, .kill_with_supervisor = options_.kill_with_supervisor, .exited = &exited_}));
+        collector_, {.restless = restless_, .foreign = foreign_, .kill_with_supervisor = options_.kill_with_supervisor, .exited = &exited_, .patience = &patience_}));
     figures.stop_ns = monotonic_ns() - begin_ns;
     TRY(read_paused(group, state, figures));
     if (options_.audit) checkpoint.audit = TRY(audit(group, state));

@@ -102,7 +102,7 @@ class Capturer {
   struct PausedState;
   using Records = std::map<posix::ObjectId, posix::Object>;
 
-  Capturer(Options options, posix::Collector collector);
+  Capturer(Options options, posix::Collector collector, SeizePatience patience);
   Result<std::vector<posix::ThreadBrief>> present_threads();
   Result<void> find_foreign(const std::vector<posix::ThreadBrief>& threads);
   bool unchanged(const std::vector<posix::ThreadBrief>& threads) const;
@@ -183,6 +183,7 @@ class Capturer {
   std::vector<posix::ThreadBrief> present_;       ///< as of the begin of the last capture()
   std::vector<posix::ThreadBrief> last_threads_;  ///< as of the last checkpoint
   std::set<uint64_t> restless_;
+  SeizePatience patience_;
   std::vector<TracedThread> exited_;  ///< held by ptrace until the rest of their processes is gone
   bool disturbed_ = false;  ///< whether the last attempt() failed because a sleeper woke
   std::set<uint64_t> known_;    ///< processes (signal_struct addresses) that were told apart

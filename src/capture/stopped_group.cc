@@ -65,6 +65,7 @@ bool is_live_init(const posix::ThreadBrief& thread) {
 bool is_dead(const posix::ThreadBrief& thread) { return thread.exit_state != 0; }
 
 StoppedGroup::~StoppedGroup() {
+  if (options_.patience != nullptr) options_.patience->disarm();
   std::vector<TracedThread> held;
   for (auto& [task, thread] : stopped_) held.push_back(std::move(thread));
   for (TracedThread& thread : detach_all(std::move(held))) options_.exited->push_back(std::move(thread));
@@ -77,8 +78,10 @@ TracedThread* StoppedGroup::traced(uint64_t task) {
 
 Result<void> StoppedGroup::interrupt(const posix::ThreadBrief& thread) {
   const unsigned long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXIT | (options_.kill_with_supervisor ? PTRACE_O_EXITKILL : 0);
+  options_.patience->arm(kUninterruptiblePatienceNs);
   auto seized = TracedThread::seize(static_cast<pid_t>(thread.host_tid), options, static_cast<pid_t>(thread.host_tgid));
   if (!seized) {
+    if (seized.error().error_number == EINTR) return std::unexpected(Error{"a process executes another program", EAGAIN});
     // It died since it was looked at, or is about to be: it comes up again as what it is then.
     if (seized.error().error_number == ESRCH || seized.error().error_number == EPERM) return {};
     return failure(fmt::format("thread {} of the group cannot be stopped: {}", thread.tid, seized.error().message()));
@@ -90,6 +93,7 @@ Result<void> StoppedGroup::interrupt(const posix::ThreadBrief& thread) {
 
 /// In whatever order they stop: one that executes a program or exits waits for others of its process to be let go.
 Result<void> StoppedGroup::await_stops() {
+  options_.patience->disarm();
   for (const Pace pace;; pace.step()) {
     bool renumbered = false;
     std::erase_if(awaited_, [&](TracedThread* thread) {

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "linux/ptrace.h"
+#include "linux/seize_patience.h"
 #include "posix/collector.h"
 
 namespace perdure::capture {
@@ -23,6 +24,7 @@ class StoppedGroup {
     int64_t timeout_ns = 100'000'000;
     /// Gets the threads that cannot be given back yet, since they exited before the rest of their processes.
     std::vector<TracedThread>* exited = nullptr;
+    SeizePatience* patience = nullptr;
   };
   /// Stops what runs. Error when a thread can neither be stopped nor left asleep in time (uninterruptible sleep, vfork).
   static Result<StoppedGroup> stop(posix::Collector& collector, const Options& options);

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "linux/process.h"
+#include "linux/seize_patience.h"
 
 namespace perdure {
 
@@ -55,7 +56,8 @@ TracedThread& TracedThread::operator=(TracedThread&& other) noexcept {
 }
 
 Result<TracedThread> TracedThread::seize(pid_t tid, unsigned long options, pid_t process) {
-  if (::ptrace(PTRACE_SEIZE, tid, 0, options) != 0) return system_error(fmt::format("seize thread {}", tid));
+  const long result = seize_with_patience(tid, options);
+  if (result < 0) return std::unexpected(Error{fmt::format("seize thread {}", tid), static_cast<int>(-result)});
   return TracedThread(tid, process);
 }
 
