@@ -6,13 +6,16 @@ its children leave behind becomes its own child, so that kill_descendants() find
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import shutil
 import signal
 import subprocess
 import tempfile
+import termios
 import time
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -183,15 +186,33 @@ def huge_pages(count):
 
 # One group
 
+def take_terminal():
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def start_process(words, terminal, **options):
+    """A Popen, and the other side of the new terminal that controls it and is its standard input; None without `terminal`."""
+    if not terminal:
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, **options), None
+    master, slave = pty.openpty()
+    try:
+        return subprocess.Popen(words, stdin=slave, preexec_fn=take_terminal, **options), open(master, "r+b", buffering=0)
+    finally:
+        os.close(slave)
+
+
 class Group:
     """One `perdure run`, its store and its output, in a directory of its own that is removed at the end (use as a context manager)."""
 
-    def __init__(self, name, command, run_options=(), directory=None, environment=None, keep_directory=False):
+    def __init__(self, name, command, run_options=(), directory=None, environment=None, keep_directory=False, terminal=False):
         self.name = name
         self.command = [str(word) for word in command]
         self.run_options = list(run_options)
         self.environment = environment
         self.keep_directory = keep_directory
+        self.terminal = terminal
+        self.terminal_master = None
         self.directory = pathlib.Path(directory or make_directory(name))
         self.store = self.directory / "store"
         self.store.mkdir(mode=0o700, exist_ok=True)
@@ -219,7 +240,7 @@ class Group:
         self.runs += 1
         words = [perdure_binary(), "run", "--name", self.name, "--store", str(self.store), *self.run_options, "--", *self.command]
         with open(self.output_path("stdout"), "wb") as out, open(self.output_path("stderr"), "wb") as err:
-            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=self.environment)
+            self.process, self.terminal_master = start_process(words, self.terminal, stdout=out, stderr=err, env=self.environment)
         return self.process
 
     def output_path(self, stream, run=None):

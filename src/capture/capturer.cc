@@ -34,6 +34,7 @@ Result<std::unique_ptr<Capturer>> Capturer::create(Options options) {
   capturer->own_clock_offsets_ = TRY(clock_offsets(getpid()));
   capturer->monotonic_offset_ns_ = offsets.monotonic_ns;
   capturer->boottime_offset_ns_ = offsets.boottime_ns;
+  if (capturer->options_.cgroup_id == 0) capturer->mounts_ = TRY(MountWatch::open(capturer->options_.init_pid));
   TRY(capturer->enter_ipc_namespace());
   const auto own = TRY(capturer->collector_.files(getpid()));
   for (const posix::FileRecord* file : own.files) {
@@ -250,6 +251,9 @@ Result<void> Capturer::refuse_what_cannot_be_saved(const posix::TaskTable& tasks
       return failure(fmt::format("thread {} is confined by Landlock: this cannot be persisted", thread->brief.tid));
     }
   }
+  // An attached group's mounts are those of where it was started.
+  const std::string mounted = mounts_ ? TRY(mounts_->own_mount()) : "";
+  if (!mounted.empty()) return failure(fmt::format("the group has mounted a file system of its own on {}: this cannot be persisted", mounted));
   return {};
 }
 

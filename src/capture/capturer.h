@@ -17,6 +17,7 @@
 #include "capture/identities.h"
 #include "capture/outside_files.h"
 #include "capture/stopped_group.h"
+#include "linux/mount_watch.h"
 #include "linux/process.h"
 #include "memory/inode_pages.h"
 #include "memory/tracked_space.h"
@@ -159,6 +160,7 @@ class Capturer {
   Options options_;
   posix::Collector collector_;
   uint64_t vdso_syscall_offset_ = 0;
+  std::optional<MountWatch> mounts_;  ///< absent where the group was attached to
   ClockOffsets own_clock_offsets_;  ///< the supervisor's: what it reads has them, the kernel's own times have not
   int64_t monotonic_offset_ns_ = 0;
   int64_t boottime_offset_ns_ = 0;

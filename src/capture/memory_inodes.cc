@@ -89,6 +89,8 @@ Result<posix::ObjectId> Capturer::inode_at(const std::string& link, uint64_t add
     if (written || path.starts_with("/dev/shm/")) return belongs_to_store(own_id);
     state.read_only_memory.insert(own_id);
   }
+  // Gone after a reboot, and newer than the checkpoint after a crash.
+  if (regular && file_system == HUGETLBFS_MAGIC) return failure(fmt::format("'{}' is a file of a hugetlbfs: this cannot be persisted", path));
   state.inodes[address] = own_id;
   Inode& inode = *state.records[own_id].mutable_inode();
   inode.set_path(path);

@@ -1,55 +1,18 @@
 #include "capture/mutation.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <string_view>
 
+#include "capture/field_mutation.h"
+#include "capture/mutation_parts.h"
 #include "posix/vm_flags.h"
 
 namespace perdure::capture {
 
 namespace {
-
-using posix::Object;
-
-template <typename Damage>
-void each_process(ObjectRecords& records, Damage damage) {
-  for (auto& [id, object] : records) {
-    if (object.has_process()) damage(*object.mutable_process());
-  }
-}
-
-template <typename Damage>
-void each_thread(ObjectRecords& records, Damage damage) {
-  for (auto& [id, object] : records) {
-    if (object.has_thread()) damage(*object.mutable_thread());
-  }
-}
-
-template <typename Damage>
-void each_file(ObjectRecords& records, Damage damage) {
-  for (auto& [id, object] : records) {
-    if (object.has_open_file()) damage(*object.mutable_open_file());
-  }
-}
-
-template <typename Damage>
-void each_unix_socket(ObjectRecords& records, Damage damage) {
-  each_file(records, [&](posix::OpenFile& file) {
-    if (file.has_unix_socket()) damage(*file.mutable_unix_socket());
-  });
-}
-
-template <typename Damage>
-void each_inet_socket(ObjectRecords& records, int type, Damage damage) {
-  each_file(records, [&](posix::OpenFile& file) {
-    if (file.has_inet_socket() && file.inet_socket().type() == type) damage(*file.mutable_inet_socket());
-  });
-}
 
 // Threads
 
@@ -125,6 +88,7 @@ void leave_out_scheduling(ObjectRecords& records) {
     thread.clear_real_time_priority();
     thread.clear_affinity();
     thread.clear_io_priority();
+    thread.clear_deadline();
     thread.clear_reset_on_fork();
   });
 }
@@ -143,17 +107,24 @@ void leave_out_credentials(ObjectRecords& records) {
 
 void leave_out_process_controls(ObjectRecords& records) {
   constexpr uint64_t kDefaultTimerSlackNs = 50'000;
+  constexpr uint32_t kDefaultCoreDumpFilter = 0x33;
   each_process(records, [](posix::Process& process) { process.clear_child_subreaper(); });
   each_thread(records, [](posix::Thread& thread) {
     thread.clear_personality();
     thread.clear_parent_death_signal();
     thread.set_timer_slack_ns(kDefaultTimerSlackNs);
+    thread.clear_machine_check_kill();
+    thread.clear_speculation();
     thread.mutable_credentials()->clear_no_new_privileges();
   });
   for (auto& [id, object] : records) {
     if (!object.has_address_space()) continue;
     object.mutable_address_space()->set_dumpable(1);
     object.mutable_address_space()->clear_thp_disabled();
+    object.mutable_address_space()->clear_merge_any();
+    object.mutable_address_space()->clear_membarrier();
+    object.mutable_address_space()->clear_write_execute_denied();
+    object.mutable_address_space()->set_core_dump_filter(kDefaultCoreDumpFilter);
   }
 }
 
@@ -190,9 +161,17 @@ void leave_out_limits(ObjectRecords& records) {
   each_process(records, [](posix::Process& process) { process.clear_limits(); });
 }
 
-/// As if nobody had called setpgid(2).
-void leave_out_process_groups(ObjectRecords& records) {
-  each_process(records, [](posix::Process& process) { process.set_process_group(process.session()); });
+/// As if nobody had called setsid(2) or setpgid(2): all are where the process with the lowest number is.
+void leave_out_sessions(ObjectRecords& records) {
+  const posix::Process* first = nullptr;
+  each_process(records, [&](const posix::Process& process) {
+    if (first == nullptr || process.pid() < first->pid()) first = &process;
+  });
+  const int session = first == nullptr ? 0 : first->session();
+  each_process(records, [&](posix::Process& process) {
+    process.set_session(session);
+    process.set_process_group(session);
+  });
 }
 
 void leave_out_zombies(ObjectRecords& records) {
@@ -249,165 +228,6 @@ void leave_out_mappings(ObjectRecords& records) {
 /// The pages are left out where they are copied.
 void leave_out_pages_only(ObjectRecords&) {}
 
-// Open files
-
-/// An end that nothing holds together with the other one.
-void separate(uint64_t id, posix::Pipe& pipe) {
-  pipe.set_buffer_id(id);
-  pipe.clear_capacity_bytes();
-  pipe.clear_buffers();
-}
-
-void leave_out_pipes(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (object.has_open_file() && object.open_file().has_pipe() && object.open_file().pipe().fifo_path().empty()) {
-      separate(id, *object.mutable_open_file()->mutable_pipe());
-    }
-  }
-}
-
-void leave_out_fifos(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (object.has_open_file() && object.open_file().has_pipe() && !object.open_file().pipe().fifo_path().empty()) {
-      separate(id, *object.mutable_open_file()->mutable_pipe());
-    }
-  }
-}
-
-void leave_out_unix_sockets(ObjectRecords& records) {
-  each_unix_socket(records, [](posix::UnixSocket& socket) {
-    posix::UnixSocket bare;
-    bare.set_socket(socket.socket());
-    bare.set_type(socket.type());
-    bare.set_peek_offset(-1);
-    socket = std::move(bare);
-  });
-}
-
-void leave_out_unix_queues(ObjectRecords& records) {
-  each_unix_socket(records, [](posix::UnixSocket& socket) {
-    socket.clear_messages();
-    socket.clear_connections();
-  });
-}
-
-void leave_out_descriptors_in_flight(ObjectRecords& records) {
-  each_unix_socket(records, [](posix::UnixSocket& socket) {
-    for (auto& message : *socket.mutable_messages()) message.clear_open_files();
-    for (auto& connection : *socket.mutable_connections()) {
-      for (auto& message : *connection.mutable_messages()) message.clear_open_files();
-    }
-  });
-}
-
-void leave_out_inet_sockets(ObjectRecords& records, int type) {
-  each_inet_socket(records, type, [](posix::InetSocket& socket) {
-    posix::InetSocket bare;
-    bare.set_family(socket.family());
-    bare.set_type(socket.type());
-    bare.set_protocol(socket.protocol());
-    bare.set_peek_offset(-1);
-    socket = std::move(bare);
-  });
-}
-
-void leave_out_tcp(ObjectRecords& records) { leave_out_inet_sockets(records, SOCK_STREAM); }
-void leave_out_udp(ObjectRecords& records) { leave_out_inet_sockets(records, SOCK_DGRAM); }
-
-void leave_out_epoll_items(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) {
-    if (file.has_epoll()) file.mutable_epoll()->clear_items();
-  });
-}
-
-void leave_out_event_counts(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) {
-    if (file.has_eventfd()) file.mutable_eventfd()->Clear();
-  });
-}
-
-void leave_out_timerfds(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) {
-    if (!file.has_timerfd()) return;
-    file.mutable_timerfd()->clear_armed();
-    file.mutable_timerfd()->clear_rests();
-    file.mutable_timerfd()->clear_unread_ticks();
-  });
-}
-
-void leave_out_signalfds(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) {
-    if (file.has_signalfd()) file.mutable_signalfd()->clear_accepted();
-  });
-}
-
-void leave_out_watches(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) {
-    if (file.has_inotify()) file.mutable_inotify()->Clear();
-  });
-}
-
-/// A live process's pidfd becomes that of a dead one, and the other way round.
-void leave_out_pidfds(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) {
-    if (file.has_pidfd()) file.mutable_pidfd()->set_pid(file.pidfd().pid() == 0 ? 1 : 0);
-  });
-}
-
-void leave_out_file_locks(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) { file.clear_locks(); });
-  for (auto& [id, object] : records) {
-    if (object.has_descriptor_table()) object.mutable_descriptor_table()->clear_locks();
-  }
-}
-
-void leave_out_positions(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) { file.clear_position(); });
-}
-
-void leave_out_file_flags(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) { file.set_flags(file.flags() & (O_ACCMODE | O_DIRECTORY)); });
-  for (auto& [id, object] : records) {
-    if (!object.has_descriptor_table()) continue;
-    for (auto& descriptor : *object.mutable_descriptor_table()->mutable_descriptors()) descriptor.clear_close_on_exec();
-  }
-}
-
-/// Only the standard streams are left.
-void leave_out_descriptors(ObjectRecords& records) {
-  constexpr int kStandardStreams = 3;
-  for (auto& [id, object] : records) {
-    if (!object.has_descriptor_table()) continue;
-    auto& descriptors = *object.mutable_descriptor_table()->mutable_descriptors();
-    const auto others = std::ranges::remove_if(descriptors, [](const auto& descriptor) { return descriptor.number() >= kStandardStreams; });
-    descriptors.erase(others.begin(), others.end());
-  }
-}
-
-// Inter-process communication
-
-void leave_out_posix_queues(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (!object.has_message_queue()) continue;
-    object.mutable_message_queue()->clear_messages();
-    object.mutable_message_queue()->clear_notify_pid();
-  }
-}
-
-void leave_out_semaphores(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (!object.has_system_v_semaphores()) continue;
-    for (auto& value : *object.mutable_system_v_semaphores()->mutable_values()) value = 0;
-    object.mutable_system_v_semaphores()->clear_undos();
-  }
-}
-
-void leave_out_system_v_messages(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (object.has_system_v_messages()) object.mutable_system_v_messages()->clear_messages();
-  }
-}
-
 constexpr struct Mutation {
   std::string_view kind;
   void (*leave_out)(ObjectRecords& records);
@@ -429,7 +249,7 @@ constexpr struct Mutation {
     {"names", leave_out_names},
     {"scheduling", leave_out_scheduling},
     {"prctl", leave_out_process_controls},
-    {"sessions", leave_out_process_groups},
+    {"sessions", leave_out_sessions},
     {"zombies", leave_out_zombies},
     {"futex-robust", leave_out_robust_lists},
     {"rseq", leave_out_restartable_sequences},
@@ -474,6 +294,7 @@ void leave_out(const std::set<std::string>& kinds, ObjectRecords& records) {
   for (const Mutation& mutation : kMutations) {
     if (kinds.contains(std::string(mutation.kind))) mutation.leave_out(records);
   }
+  for (const std::string& kind : kinds) leave_out_field(kind, records);
 }
 
 bool leaves_out_private_pages(const std::set<std::string>& kinds) { return kinds.contains("memory-private"); }

@@ -17,7 +17,7 @@ using ObjectRecords = std::map<posix::ObjectId, posix::Object>;
 /// The kinds of state whose capture can be left out.
 std::vector<std::string> known_mutations();
 
-/// Makes the records of an epoch what they were if nothing captured these kinds. Kinds that are not known do nothing.
+/// Makes the records of an epoch what they were if nothing captured these kinds, or fields named as record_fields() does. What is not known does nothing.
 void leave_out(const std::set<std::string>& kinds, ObjectRecords& records);
 
 /// Whether private pages are to be left out.

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "capture/field_mutation.h"
 #include "capture/mutation.h"
 #include "cli/commands.h"
 #include "linux/process.h"
@@ -115,9 +116,9 @@ void add_common(CLI::App& command, RunArguments& arguments) {
   command.add_option("--on-supervisor-exit", arguments.on_supervisor_exit, "what becomes of the program when perdure dies")
       ->check(CLI::IsMember({"kill", "continue"}))
       ->capture_default_str();
-  command.add_option("--mutate", arguments.disabled_kinds, "leave out the capture of a kind (to prove the tests)")
+  command.add_option("--mutate", arguments.disabled_kinds, "leave out the capture of a kind, or of a field of the records (to prove the tests)")
       ->allow_extra_args(false)
-      ->check(CLI::IsMember(capture::known_mutations()))
+      ->check(CLI::IsMember(capture::known_mutations()) | CLI::IsMember(capture::record_fields()))
       ->group("");
 }
 

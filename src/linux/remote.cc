@@ -55,6 +55,8 @@ bool is_event_of_creation(int status) {
   return event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE;
 }
 
+constexpr uint64_t kCodeSegment64 = 0x33;
+
 }  // namespace
 
 Result<uint64_t> find_vdso_syscall_offset() {
@@ -88,6 +90,8 @@ Result<RemoteSyscalls> RemoteSyscalls::begin(TracedThread& thread, uint64_t sysc
   remote.thread_ = nullptr;
   if (!saved) return std::unexpected(saved.error());
   if (!mask) return std::unexpected(mask.error());
+  // There the address would be cut and the numbers would mean other calls.
+  if (saved->cs != kCodeSegment64) return failure(fmt::format("thread {} of the machine runs 32-bit code: this cannot be persisted", thread.tid()));
   TRY(thread.set_signal_mask(kAllSignals));
   remote.thread_ = &thread;
   remote.saved_ = *saved;

@@ -87,7 +87,7 @@ Result<void> check_kind(const SocketRecord& socket) {
                                family_name(socket.family), socket.family, type_name(socket.type), socket.protocol));
   }
   if (socket.multicast_memberships != 0) return failure("a socket that is a member of a multicast group cannot be persisted: it must leave first");
-  if (udp && socket.queued_to_send != 0) return failure("a UDP socket holds back part of a datagram (UDP_CORK, MSG_MORE)");
+  if (udp && socket.write_queue_length != 0) return failure("a UDP socket holds back part of a datagram (UDP_CORK, MSG_MORE)");
   return {};
 }
 

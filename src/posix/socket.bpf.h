@@ -42,7 +42,6 @@ struct SocketRecord {
   uint32_t error, soft_error;
   int32_t peek_offset;
   uint32_t receive_queue_memory, send_queue_memory;     ///< in bytes of accounting, overhead included
-  uint32_t queued_to_send;
   uint32_t backlog_bytes;             ///< received, not yet on the receive queue
   uint32_t receive_queue_length, write_queue_length, error_queue_length;  ///< in buffers
   uint32_t accept_queue_length, accept_queue_limit;
@@ -256,7 +255,6 @@ static __always_inline void fill_buffers(struct sock *sock, struct SocketRecord 
   record->linger_time = sock->sk_lingertime;
   record->receive_queue_memory = sock->sk_backlog.rmem_alloc.counter;
   record->send_queue_memory = sock->sk_wmem_alloc.refs.counter;
-  record->queued_to_send = sock->sk_wmem_queued;
   record->backlog_bytes = sock->sk_backlog.len;
   record->receive_queue_length = sock->sk_receive_queue.qlen;
   record->write_queue_length = sock->sk_write_queue.qlen;

@@ -21,6 +21,12 @@ namespace {
 
 constexpr int kDefaultStaticPriority = 120;  // nice 0: include/linux/sched/prio.h
 constexpr uint64_t kAtomicFlagNoNewPrivileges = 1;
+constexpr int kAtomicFlagsSpeculationShift = 3;  // PFA_SPEC_SSB_DISABLE, the first of five
+constexpr uint64_t kAtomicFlagsSpeculationMask = 0x1f;
+constexpr uint32_t kMachineCheckPolicySet = 0x80;  // PF_MCE_PROCESS
+constexpr uint32_t kMachineCheckKillEarly = 0x08000000;  // PF_MCE_EARLY
+constexpr uint32_t kInputOutputFlusher = 0x00080000 | 0x00100000;  // PF_MEMALLOC_NOIO and PF_LOCAL_THROTTLE: PR_SET_IO_FLUSHER
+constexpr uint32_t kDeadlinePolicy = 6;
 constexpr uint64_t kSyscallWorkSeccomp = 1;
 constexpr uint32_t kShepherdPid = 2;
 
@@ -36,6 +42,7 @@ Result<void> refuse_attributes(const ThreadRecord& thread) {
   if (thread.io_uring != 0) return refuse("uses io_uring");
   if (thread.mempolicy != 0) return refuse("has a memory policy");
   if (thread.breakpoints != 0) return refuse("has hardware breakpoints");
+  if ((thread.brief.flags & kInputOutputFlusher) == kInputOutputFlusher) return refuse("is an I/O flusher (PR_SET_IO_FLUSHER)");
   if (thread.io_bitmap != 0) return refuse("has access to I/O ports");
   if (std::ranges::any_of(thread.tls_descriptors, [](uint64_t word) { return word != 0; })) return refuse("uses set_thread_area");
   if (thread.registers.cs != 0x33) return refuse("runs 32-bit code");
@@ -197,6 +204,16 @@ Result<Thread> thread_record(const ThreadRecord& source, const CredentialsRecord
   thread.set_parent_death_signal(static_cast<int>(source.pdeath_signal));
   thread.set_timer_slack_ns(source.timer_slack_ns);
   thread.set_io_priority(source.io_priority);
+  thread.set_speculation(source.atomic_flags >> kAtomicFlagsSpeculationShift & kAtomicFlagsSpeculationMask);
+  if ((source.brief.flags & kMachineCheckPolicySet) != 0) {
+    thread.set_machine_check_kill((source.brief.flags & kMachineCheckKillEarly) != 0 ? Thread::kEarly : Thread::kLate);
+  }
+  if (source.policy == kDeadlinePolicy) {
+    thread.mutable_deadline()->set_runtime_ns(source.deadline_runtime_ns);
+    thread.mutable_deadline()->set_deadline_ns(source.deadline_ns);
+    thread.mutable_deadline()->set_period_ns(source.deadline_period_ns);
+    thread.mutable_deadline()->set_flags(source.deadline_flags);
+  }
   *thread.mutable_credentials() = credentials_record(credentials, (source.atomic_flags & kAtomicFlagNoNewPrivileges) != 0);
   return thread;
 }
@@ -349,15 +366,20 @@ AddressSpace address_space_record(const AddressSpaceRecord& source) {
   space.set_auxv(source.auxiliary_vector, (words + 2) * sizeof(uint64_t));
   constexpr uint64_t kDumpableMask = 3;
   constexpr uint64_t kThpDisabled = 1ull << 24;  // MMF_DISABLE_THP
+  constexpr uint64_t kMergeAny = 1ull << 30;     // MMF_VM_MERGE_ANY
+  constexpr int kCoreDumpFilterShift = 2;        // MMF_DUMP_FILTER_SHIFT, and as many bits as MMF_DUMP_FILTER_BITS says
+  constexpr uint64_t kCoreDumpFilterMask = 0x1ff;
   space.set_dumpable(static_cast<int>(source.flags & kDumpableMask));
   space.set_thp_disabled((source.flags & kThpDisabled) != 0);
+  space.set_merge_any((source.flags & kMergeAny) != 0);
+  space.set_core_dump_filter(static_cast<uint32_t>(source.flags >> kCoreDumpFilterShift & kCoreDumpFilterMask));
   space.set_membarrier(source.membarrier_state);
   space.set_protection_keys(static_cast<uint32_t>(source.protection_keys));
   space.set_lock_future((source.default_vm_flags & vm_flags::kLocked) != 0);
   space.set_lock_future_on_fault((source.default_vm_flags & vm_flags::kLockOnFault) != 0);
   // MMF_HAS_MDWE and MMF_HAS_MDWE_NO_INHERIT stand for PR_MDWE_REFUSE_EXEC_GAIN and PR_MDWE_NO_INHERIT.
   constexpr int kWriteExecuteDenied = 28;
-  constexpr int kWriteExecuteNotInherited = 30;
+  constexpr int kWriteExecuteNotInherited = 29;
   space.set_write_execute_denied((source.flags >> kWriteExecuteDenied & 1) | (source.flags >> kWriteExecuteNotInherited & 1) << 1);
   return space;
 }

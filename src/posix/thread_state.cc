@@ -96,8 +96,24 @@ Result<void> add_posix_timers(SyscallBatch& batch, const Process& process, int64
   return {};
 }
 
+constexpr uint64_t kSetattrResetOnFork = 1;  // SCHED_FLAG_RESET_ON_FORK
+
 /// Which command registers for what: the bits of mm_struct's membarrier_state, and MEMBARRIER_CMD_REGISTER_.
 constexpr std::array<std::pair<uint32_t, int>, 4> kMembarrierRegistrations{{{1 << 1, 1 << 4}, {1 << 3, 1 << 2}, {1 << 5, 1 << 6}, {1 << 7, 1 << 8}}};
+
+/// The kernel's flags in the order of its numbers.
+enum Speculation : uint32_t { kNoStoreBypass = 1, kNoStoreBypassForGood = 2, kNoIndirectBranch = 4, kNoIndirectBranchForGood = 8, kNoStoreBypassUntilExec = 16 };
+
+void add_speculation(SyscallBatch& batch, uint32_t flags) {
+  const auto add = [&](int feature, int control) {
+    batch.add("restrict speculation", SYS_prctl, {PR_SET_SPECULATION_CTRL, word(feature), word(control), 0, 0});
+  };
+  if ((flags & kNoStoreBypassForGood) != 0) add(PR_SPEC_STORE_BYPASS, PR_SPEC_FORCE_DISABLE);
+  else if ((flags & kNoStoreBypassUntilExec) != 0) add(PR_SPEC_STORE_BYPASS, PR_SPEC_DISABLE_NOEXEC);
+  else if ((flags & kNoStoreBypass) != 0) add(PR_SPEC_STORE_BYPASS, PR_SPEC_DISABLE);
+  if ((flags & kNoIndirectBranchForGood) != 0) add(PR_SPEC_INDIRECT_BRANCH, PR_SPEC_FORCE_DISABLE);
+  else if ((flags & kNoIndirectBranch) != 0) add(PR_SPEC_INDIRECT_BRANCH, PR_SPEC_DISABLE);
+}
 
 }  // namespace
 
@@ -117,6 +133,11 @@ void add_thread_attributes(SyscallBatch& batch, const Thread& thread) {
   }
   batch.add("set the personality", SYS_personality, {thread.personality()});
   batch.add_tolerant(SYS_prctl, {PR_SET_TIMERSLACK, thread.timer_slack_ns()});
+  if (thread.machine_check_kill() != Thread::kDefault) {
+    const int policy = thread.machine_check_kill() == Thread::kEarly ? PR_MCE_KILL_EARLY : PR_MCE_KILL_LATE;
+    batch.add("set the machine check policy", SYS_prctl, {PR_MCE_KILL, PR_MCE_KILL_SET, word(policy)});
+  }
+  add_speculation(batch, thread.speculation());
   for (const record::PendingSignal& pending : thread.pending()) {
     batch.add("queue a signal", SYS_rt_tgsigqueueinfo,
               {word(thread.pid()), word(thread.tid()), word(pending.signal()),
@@ -159,12 +180,40 @@ void add_thread_credentials(SyscallBatch& batch, const Thread& thread) {
   if (wanted.no_new_privileges()) batch.add("set no_new_privs", SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1});
 }
 
+namespace {
+
+Result<void> set_deadline(pid_t host_tid, const Thread& thread) {
+  // struct sched_attr as <linux/sched/types.h> has it, which <sched.h> does not go with.
+  struct {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+  } const attributes{.size = sizeof attributes,
+                     .policy = thread.policy(),
+                     .flags = thread.deadline().flags() | (thread.reset_on_fork() ? kSetattrResetOnFork : 0),
+                     .nice = thread.nice(),
+                     .priority = 0,
+                     .runtime = thread.deadline().runtime_ns(),
+                     .deadline = thread.deadline().deadline_ns(),
+                     .period = thread.deadline().period_ns()};
+  if (syscall(SYS_sched_setattr, host_tid, &attributes, 0) != 0) {
+    return system_error(fmt::format("put thread {} under SCHED_DEADLINE", thread.tid()));
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<void> set_scheduling(pid_t host_tid, const Thread& thread) {
   if (!thread.affinity().empty() &&
       syscall(SYS_sched_setaffinity, host_tid, thread.affinity().size(), thread.affinity().data()) != 0) {
     return system_error(fmt::format("set the affinity of thread {}", thread.tid()));
   }
-  if (thread.policy() != SCHED_OTHER || thread.reset_on_fork()) {
+  if (thread.has_deadline()) {
+    TRY(set_deadline(host_tid, thread));
+  } else if (thread.policy() != SCHED_OTHER || thread.reset_on_fork()) {
     sched_param parameters{};
     parameters.sched_priority = static_cast<int>(thread.real_time_priority());
     const int policy = static_cast<int>(thread.policy()) | (thread.reset_on_fork() ? SCHED_RESET_ON_FORK : 0);
@@ -225,6 +274,8 @@ Result<void> add_mm_attributes(SyscallBatch& batch, const Process& process, Rest
   if (space.write_execute_denied() != 0) {
     batch.add("deny writable code", SYS_prctl, {kSetWriteExecuteDenied, space.write_execute_denied(), 0, 0, 0});
   }
+  constexpr int kSetMemoryMerge = 67;  // PR_SET_MEMORY_MERGE
+  if (space.merge_any()) batch.add("have memory merged", SYS_prctl, {kSetMemoryMerge, 1, 0, 0, 0});
   if (space.thp_disabled()) batch.add("disable THP", SYS_prctl, {PR_SET_THP_DISABLE, 1});
   return {};
 }
@@ -238,6 +289,10 @@ Result<void> set_process_limits(pid_t host_pid, const Process& process) {
     }
   }
   return write_file(fmt::format("/proc/{}/oom_score_adj", host_pid), std::to_string(process.oom_score_adj()));
+}
+
+Result<void> set_core_dump_filter(pid_t host_pid, const AddressSpace& space) {
+  return write_file(fmt::format("/proc/{}/coredump_filter", host_pid), std::to_string(space.core_dump_filter()));
 }
 
 }  // namespace perdure::posix

@@ -25,5 +25,7 @@ Result<void> add_process_signals(SyscallBatch& batch, const Process& process, Re
 Result<void> add_mm_attributes(SyscallBatch& batch, const Process& process, RestoreContext& context);
 /// Resource limits and oom_score_adj: from outside.
 Result<void> set_process_limits(pid_t host_pid, const Process& process);
+/// Which memory a core dump holds: from outside.
+Result<void> set_core_dump_filter(pid_t host_pid, const AddressSpace& space);
 
 }  // namespace perdure::posix

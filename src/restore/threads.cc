@@ -109,6 +109,7 @@ Result<void> rebuild_attributes(BareProcess& process, posix::RestoreContext& con
   TRY(posix::add_process_signals(batch, *process.record, context));
   TRY(batch.run(process.leader, memory));
   TRY(posix::set_process_limits(process.host_pid, *process.record));
+  TRY(posix::set_core_dump_filter(process.host_pid, *TRY(context.tree.address_space(process.record->address_space()))));
   for (const posix::Thread* thread : threads) {
     const bool leader = thread->tid() == process.record->pid();
     TracedThread& task = leader ? process.leader : process.threads.at(thread->tid());

@@ -1,5 +1,4 @@
 // Inotify events that nobody has read yet, with names and cookies, are still queued, in their order, or the checkpoint is refused.
-// covers: inotify
 // refusal: events wait to be read
 #include "check.h"
 #include <sys/inotify.h>

@@ -1,5 +1,5 @@
 // Memory that was grown, shrunk and moved by mremap() between checkpoints has its contents where they are now, and can be moved again.
-// covers: memory-private, mappings
+// covers: memory-private
 #include "check.h"
 
 enum { kSize = 1 << 20 };

@@ -1,5 +1,5 @@
 // Two mappings made one after the other, side by side, have become one as always, and mremap() moves them as one, now and after the restore.
-// covers: mappings
+// covers: memory-private
 #include "check.h"
 
 enum { kHalf = 1 << 18 };

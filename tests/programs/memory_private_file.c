@@ -1,5 +1,5 @@
 // A private mapping of a file shows what the program wrote to it, and elsewhere the file; the file itself does not change.
-// covers: memory-private, mappings
+// covers: memory-private
 #include "check.h"
 
 enum { kSize = 1 << 18 };

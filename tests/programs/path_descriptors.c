@@ -1,5 +1,5 @@
 // O_PATH descriptors of a file, a directory, a symbolic link and a FIFO.
-// covers: file-flags
+// covers: descriptors
 #include "check.h"
 
 int main(int argc, char** argv) {

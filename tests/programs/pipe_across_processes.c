@@ -18,12 +18,14 @@ int main(int argc, char** argv) {
       if (fd != from && fd != to) MUST(close(fd));
     }
     wait_released(0);
-    long token;
+    long token, seen = 0;
     while (read(from, &token, sizeof token) == sizeof token) {
+      seen++;
       if (++token > kProcesses * kRounds) break;
       if (write(to, &token, sizeof token) != sizeof token) _exit(1);
     }
-    _exit(0);  // its closing ends is what tells the next process
+    // Its closing ends is what tells the next process.
+    _exit(seen == kRounds ? 0 : 1);
   }
   signal(SIGPIPE, SIG_IGN);
   const long token = 1;

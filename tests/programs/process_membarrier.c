@@ -1,5 +1,5 @@
 // A process that registered for expedited membarrier() may still use it.
-// refusal: (?i)membarrier
+// covers: prctl
 #include <linux/membarrier.h>
 
 #include "check.h"
