@@ -13,6 +13,7 @@
 #include "linux/remote.h"
 #include "posix/blocked_syscall.h"
 #include "posix/half_done_transfer.h"
+#include "posix/vdso.h"
 
 namespace perdure::capture {
 
@@ -30,6 +31,7 @@ Result<std::unique_ptr<Capturer>> Capturer::create(Options options) {
   auto patience = TRY(SeizePatience::create());
   std::unique_ptr<Capturer> capturer(new Capturer(std::move(options), std::move(collector), std::move(patience)));
   capturer->vdso_syscall_offset_ = TRY(find_vdso_syscall_offset());
+  capturer->vdso_hash_ = TRY(posix::vdso_hash());
   const ClockOffsets offsets = TRY(clock_offsets(capturer->options_.init_pid));
   capturer->own_clock_offsets_ = TRY(clock_offsets(getpid()));
   capturer->monotonic_offset_ns_ = offsets.monotonic_ns;

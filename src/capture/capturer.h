@@ -160,6 +160,7 @@ class Capturer {
   Options options_;
   posix::Collector collector_;
   uint64_t vdso_syscall_offset_ = 0;
+  uint64_t vdso_hash_ = 0;
   std::optional<MountWatch> mounts_;  ///< absent where the group was attached to
   ClockOffsets own_clock_offsets_;  ///< the supervisor's: what it reads has them, the kernel's own times have not
   int64_t monotonic_offset_ns_ = 0;

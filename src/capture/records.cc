@@ -24,6 +24,7 @@ Result<void> Capturer::build_records(PausedState& state) {
   utsname names{};
   uname(&names);
   group.set_kernel_release(names.release);
+  group.set_vdso_hash(vdso_hash_);
   TRY(build_tasks(state));
   // An executable without a name may be met nowhere but there.
   TRY(take_memory_inodes(state));

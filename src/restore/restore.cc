@@ -14,6 +14,7 @@
 #include "posix/file_kind.h"
 #include "posix/message_queues.h"
 #include "posix/system_v_ipc.h"
+#include "posix/vdso.h"
 #include "restore/rebuild.h"
 
 namespace perdure::restore {
@@ -163,6 +164,7 @@ Result<void> let_leader_exit(BareProcess& process, uint64_t offset) {
 
 Result<RebuiltGroup> RebuiltGroup::build(posix::RestoreContext& context) {
   const uint64_t offset = TRY(find_vdso_syscall_offset());
+  TRY(posix::check_vdso(*TRY(context.tree.group())));
   TRY(posix::make_unix_sockets(context));
   RebuiltGroup group(TRY(ProcessTree::build(context, offset)), context);
   for (auto& [pid, process] : group.processes()) {
