@@ -291,6 +291,8 @@ def plan(programs, modes, options):
     runs = [Run(program, mode) for _ in range(options.repeat) for mode in modes for program in programs if mode not in program.not_in]
     if options.mutate:
         runs += [Run(program, "plain", kind) for program in programs for kind in program.covers]
+    if options.field:
+        runs += [Run(program, "plain", options.field) for program in programs]
     work = [functools.partial(perform, run) for run in runs]
     if options.mutate_once:
         covered = sorted({kind for program in programs for kind in program.covers})
@@ -317,6 +319,7 @@ def main():
     parser.add_argument("--mutate", action="store_true", help="disable the capture of what each program covers; it must fail")
     parser.add_argument("--mutate-once", action="store_true", help="the same with one program for each kind")
     parser.add_argument("--kind", help="with --mutate: only this kind")
+    parser.add_argument("--field", metavar="MESSAGE.FIELD", help="leave out this field of the records (src/posix/*.proto); each program must fail")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="run everything N times")
     parser.add_argument("--once", action="store_true", help="do not run again, alone, what failed")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="programs run at the same time (2)")
@@ -349,7 +352,7 @@ def main():
 
 
 def run_all(programs, options):
-    work = plan(programs, options.modes or ([] if options.mutate or options.mutate_once else ["plain"]), options)
+    work = plan(programs, options.modes or ([] if options.mutate or options.mutate_once or options.field else ["plain"]), options)
     runs = []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for finished in concurrent.futures.as_completed([pool.submit(one) for one in work]):

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <sstream>
 
+#include "capture/field_mutation.h"
 #include "capture/mutation.h"
 
 namespace perdure::capture {
@@ -38,6 +39,27 @@ TEST(Mutation, LeavesOutOnlyWhatIsNamed) {
   EXPECT_EQ(records[2].file_system_context().working_directory(), "/");
   leave_out({"umask"}, records);
   EXPECT_EQ(records[2].file_system_context().umask(), 0u);
+}
+
+TEST(Mutation, LeavesOutAFieldWhereverItIs) {
+  ObjectRecords records;
+  records[2].mutable_process()->add_pending()->set_signal(10);
+  records[2].mutable_process()->mutable_pending(0)->set_information("kept");
+  records[3].mutable_thread()->add_pending()->set_signal(12);
+  records[3].mutable_thread()->set_nice(5);
+  leave_out({"PendingSignal.signal"}, records);
+  EXPECT_EQ(records[2].process().pending(0).signal(), 0);
+  EXPECT_EQ(records[2].process().pending(0).information(), "kept");
+  EXPECT_EQ(records[3].thread().pending(0).signal(), 0);
+  leave_out({"Thread.nice"}, records);
+  EXPECT_EQ(records[3].thread().nice(), 0);
+}
+
+TEST(Mutation, KnowsEveryField) {
+  const auto fields = record_fields();
+  for (const char* field : {"Thread.nice", "PendingSignal.signal", "Object.process", "FileLock.start"}) {
+    EXPECT_NE(std::ranges::find(fields, field), fields.end()) << field;
+  }
 }
 
 TEST(Mutation, EveryEndOfAPipeIsAlone) {
