@@ -1,0 +1,177 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <random>
+#include <set>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "linux/process.h"
+#include "linux/remote.h"
+#include "linux_child.h"
+#include "memory/inode_pages.h"
+#include "memory/page_audit.h"
+#include "memory/tracked_space.h"
+#include "store_scratch.h"
+
+namespace perdure::memory {
+namespace {
+
+using testing::Child;
+
+TEST(PageSet, EqualsASetOfNumbers) {
+  std::mt19937 random(1);
+  PageSet pages;
+  std::set<uint64_t> model;
+  for (int round = 0; round < 3000; ++round) {
+    const PageRun run{random() % 200, 1 + random() % 20};
+    if (random() % 2 != 0) {
+      pages.insert(run);
+      for (uint64_t page = run.first; page < run.end(); ++page) model.insert(page);
+    } else {
+      std::set<uint64_t> removed;
+      for (const PageRun& part : pages.remove(run))
+        for (uint64_t page = part.first; page < part.end(); ++page) removed.insert(page);
+      std::set<uint64_t> expected;
+      for (uint64_t page = run.first; page < run.end(); ++page)
+        if (model.erase(page) != 0) expected.insert(page);
+      ASSERT_EQ(removed, expected);
+    }
+    ASSERT_EQ(pages.page_count(), model.size());
+    ASSERT_EQ(pages.contains(run.first), model.contains(run.first));
+  }
+  uint64_t previous_end = 0;
+  for (const PageRun& run : pages.runs()) {
+    EXPECT_TRUE(previous_end == 0 || run.first > previous_end) << "runs touch";
+    previous_end = run.end();
+  }
+}
+
+constexpr uint64_t kPages = 64;
+
+/// A child that writes to the page whose number it is told, each time its step is raised.
+class Tracking : public ::testing::Test {
+ protected:
+  Tracking()
+      : memory_(static_cast<std::byte*>(::mmap(nullptr, kPages * kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))),
+        child_([memory = memory_](Child::Shared& shared) {
+          std::memset(memory, 1, kPages / 2 * kPageSize);
+          for (uint64_t done = 1;; ++done) {
+            shared.step = done;
+            while (shared.faults < done) ::usleep(100);
+            const uint64_t page = shared.word;
+            if (page < kPages) memory[page * kPageSize] = std::byte(done + 100);
+            else ::madvise(memory + (page - kPages) * kPageSize, kPageSize, MADV_DONTNEED);
+          }
+        }) {}
+  ~Tracking() override { ::munmap(memory_, kPages * kPageSize); }
+
+  void tell(uint64_t page) {
+    const uint64_t next = child_.shared().step + 1;
+    child_.shared().word = page;
+    child_.shared().faults = next - 1;
+    ASSERT_TRUE(child_.reaches(next));
+  }
+  void write_to(uint64_t page) { tell(page); }
+  void give_back(uint64_t page) { tell(kPages + page); }
+
+  Result<TrackedSpace> begin() {
+    if (!child_.reaches(1)) return failure("the child does not start");
+    auto thread = TRY(TracedThread::seize(child_.pid(), PTRACE_O_TRACESYSGOOD));
+    TRY(thread.interrupt());
+    TRY(thread.wait_for_stop(10 * kNanosecondsPerSecond));
+    uint64_t vdso = 0;
+    for (const auto& mapping : TRY(special_mappings(child_.pid())))
+      if (mapping.name == "[vdso]") vdso = mapping.start;
+    auto space = TRY(TrackedSpace::begin(thread, child_.pid(), vdso, vdso + TRY(find_vdso_syscall_offset())));
+    const auto start = reinterpret_cast<uint64_t>(memory_);
+    TRY(space.set_ranges({{TrackedRange::Kind::anonymous, start, start + kPages * kPageSize, 5, start / kPageSize}}));
+    return space;
+  }
+  uint64_t page_number(uint64_t page) const { return reinterpret_cast<uint64_t>(memory_) / kPageSize + page; }
+
+  std::byte* memory_;
+  Child child_;
+};
+
+TEST_F(Tracking, FindsWhatWasWrittenSinceTheLastScan) {
+  auto space = begin();
+  ASSERT_TRUE(space) << space.error().message();
+  const auto all = space->scan();
+  ASSERT_TRUE(all);
+  EXPECT_EQ(all->page_count, kPages / 2) << "new mappings count as written as far as they are there";
+  EXPECT_EQ(space->scan()->page_count, 0u);
+  write_to(3);
+  write_to(40);
+  const auto dirty = space->scan();
+  ASSERT_TRUE(dirty);
+  ASSERT_EQ(dirty->written.size(), 2u);
+  EXPECT_EQ(dirty->written[0].first_page, page_number(3));
+  EXPECT_EQ(dirty->written[1].first_page, page_number(40));
+  EXPECT_EQ(dirty->written[0].space, 5u);
+}
+
+TEST_F(Tracking, TellsOfPagesGivenBack) {
+  auto space = begin();
+  ASSERT_TRUE(space) << space.error().message();
+  ASSERT_TRUE(space->scan());
+  give_back(7);
+  const auto dirty = space->scan();
+  ASSERT_TRUE(dirty);
+  EXPECT_EQ(dirty->page_count, 0u);
+  PageSet absent;
+  for (const PageRun& run : dirty->absent) absent.insert(run);
+  EXPECT_TRUE(absent.contains(page_number(7)));
+  EXPECT_FALSE(absent.contains(page_number(8)));
+}
+
+TEST_F(Tracking, AnAuditFindsAPageThatTheStoreHasOtherwise) {
+  store::testing::ScratchDirectory scratch;
+  auto store = store::Store::create(scratch.path() + "/s", {});
+  ASSERT_TRUE(store) << store.error().message();
+  auto space = begin();
+  ASSERT_TRUE(space) << space.error().message();
+  store::Changes changes;
+  ASSERT_TRUE(copy_pages(child_.pid(), space->scan()->written, changes));
+  ASSERT_TRUE((*store)->append({.epoch = 1, .realtime_ns = 0, .label = {}, .attributes = {}}, changes));
+  PageAudit right;
+  ASSERT_TRUE(right.add_space(*space, 5));
+  EXPECT_TRUE(right.compare(**(*store)->view(1)).empty());
+  write_to(3);
+  write_to(50);
+  PageAudit wrong;
+  ASSERT_TRUE(wrong.add_space(*space, 5));
+  EXPECT_EQ(wrong.compare(**(*store)->view(1)).size(), 2u);
+}
+
+TEST(InodePages, TakesOnlyWhatDiffers) {
+  store::testing::ScratchDirectory scratch;
+  auto store = store::Store::create(scratch.path() + "/s", {});
+  ASSERT_TRUE(store) << store.error().message();
+  Fd file(::memfd_create("contents", MFD_CLOEXEC));
+  const std::vector<std::byte> page(kPageSize, std::byte{9});
+  for (const uint64_t at : {0, 1, 5}) ASSERT_EQ(::pwrite(file.get(), page.data(), kPageSize, static_cast<off_t>(at * kPageSize)), ssize_t{kPageSize});
+  InodePages pages(Fd(::dup(file.get())), 3);
+  store::Changes first;
+  ASSERT_TRUE(pages.take_all(first));
+  EXPECT_EQ(first.page_count(), 3u);
+  ASSERT_TRUE((*store)->append({.epoch = 1, .realtime_ns = 0, .label = {}, .attributes = {}}, first));
+  ASSERT_EQ(::pwrite(file.get(), "x", 1, kPageSize), 1);
+  ASSERT_EQ(::fallocate(file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 5 * kPageSize, kPageSize), 0);
+  store::Changes second;
+  ASSERT_TRUE(pages.take_all(second));
+  EXPECT_EQ(second.page_count(), 1u);
+  EXPECT_FALSE(pages.hash(5));
+  InodePages restored(Fd(::dup(file.get())), 3);
+  restored.assume(InodePages::hashes_of(**(*store)->view(1), 3));
+  store::Changes since;
+  ASSERT_TRUE(restored.take_all(since));
+  EXPECT_EQ(since.page_count(), 1u) << "what the store holds is not taken again";
+}
+
+}  // namespace
+}  // namespace perdure::memory

@@ -1,0 +1,104 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstring>
+#include <thread>
+
+#include "base/bytes.h"
+#include "store_scratch.h"
+#include "supervisor/history_report.h"
+#include "supervisor/writer.h"
+
+namespace perdure::supervisor {
+namespace {
+
+constexpr int64_t kTimeoutNs = 60ll * 1'000'000'000;
+
+capture::Checkpoint checkpoint_of(store::SpaceId space, uint64_t page, uint8_t fill, uint64_t pages = 1) {
+  capture::Checkpoint checkpoint;
+  std::byte* staged = checkpoint.changes.allocate_pages(pages);
+  std::memset(staged, fill, pages * kPageSize);
+  for (uint64_t i = 0; i < pages; ++i) checkpoint.changes.put_page(space, page + i, staged + i * kPageSize);
+  checkpoint.figures.dirty_pages = pages;
+  checkpoint.figures.pause_ns = 1000 * fill;
+  return checkpoint;
+}
+
+std::unique_ptr<store::Store> new_store(const std::string& path) {
+  auto store = store::Store::create(path, {.keep_epochs = 1000});
+  if (!store) throw std::runtime_error(store.error().message());
+  return std::move(*store);
+}
+
+TEST(WriterThreads, MakesDurableInOrderWhatIsHandedOver) {
+  store::testing::ScratchDirectory scratch;
+  {
+    Writer writer(new_store(scratch.path() + "/s"), {});
+    for (uint8_t fill = 1; fill <= 20; ++fill) EXPECT_EQ(writer.submit(checkpoint_of(5, fill % 4, fill), fill == 7 ? "seventh" : ""), fill);
+    EXPECT_TRUE(writer.wait_durable(20, kTimeoutNs));
+    EXPECT_TRUE(writer.drain(kTimeoutNs));
+    const auto status = writer.status();
+    EXPECT_EQ(status.durable, 20u);
+    EXPECT_EQ(status.queued, 0u);
+    EXPECT_TRUE(status.error.empty());
+    EXPECT_FALSE(writer.wait_durable(21, 1'000'000)) << "nobody has handed that over";
+  }
+  auto store = store::Store::open(scratch.path() + "/s", {});
+  ASSERT_TRUE(store) << store.error().message();
+  const AlignedBytes page = allocate_aligned(kPageSize);
+  ASSERT_TRUE((*(*store)->view(20))->read(5, 3, 1, page.get()));
+  EXPECT_EQ(page[0], std::byte{19});
+  ASSERT_TRUE((*(*store)->view(7))->read(5, 3, 1, page.get()));
+  EXPECT_EQ(page[0], std::byte{7});
+  const auto report = history_report(**store);
+  ASSERT_EQ(report.size(), 20u);
+  EXPECT_EQ(report[6]["label"], "seventh");
+  EXPECT_EQ(report[6]["dirty_pages"], 1);
+}
+
+TEST(WriterThreads, HasNoRoomWhileTheDiskIsBehind) {
+  store::testing::ScratchDirectory scratch;
+  Writer writer(new_store(scratch.path() + "/s"), {.queue_max = 2, .staged_bytes_max = 1 << 30});
+  std::atomic<bool> seen_full = false;
+  writer.with_store([&](store::Store&) {
+    for (uint8_t fill = 1; fill <= 3; ++fill) writer.submit(checkpoint_of(5, 0, fill), "");
+    seen_full = !writer.has_room();
+  });
+  EXPECT_TRUE(seen_full);
+  EXPECT_TRUE(writer.drain(kTimeoutNs));
+  EXPECT_TRUE(writer.has_room());
+}
+
+TEST(WriterThreads, AnswersWhileItWrites) {
+  store::testing::ScratchDirectory scratch;
+  Writer writer(new_store(scratch.path() + "/s"), {});
+  std::atomic<bool> stop = false;
+  std::jthread reader([&] {
+    while (!stop) {
+      const auto status = writer.status();
+      EXPECT_LE(status.durable, status.submitted);
+      writer.with_store([&](store::Store& store) { EXPECT_GE(store.last_epoch(), status.durable); });
+    }
+  });
+  for (int epoch = 1; epoch <= 50; ++epoch) {
+    while (!writer.has_room()) ::usleep(100);
+    writer.submit(checkpoint_of(5, 0, static_cast<uint8_t>(epoch), 8), "");
+  }
+  EXPECT_TRUE(writer.drain(kTimeoutNs));
+  stop = true;
+}
+
+TEST(Figures, SurviveTheStore) {
+  EpochFigures figures;
+  figures.pause.pause_ns = 12345;
+  figures.pause.dirty_pages = 678;
+  figures.queued_ns = 9;
+  const auto read = decode_figures(encode_figures(figures));
+  EXPECT_EQ(read.pause.pause_ns, 12345);
+  EXPECT_EQ(read.pause.dirty_pages, 678u);
+  EXPECT_EQ(read.queued_ns, 9);
+  EXPECT_EQ(decode_figures("").pause.pause_ns, 0) << "an epoch of an older perdure";
+}
+
+}  // namespace
+}  // namespace perdure::supervisor
