@@ -322,7 +322,7 @@ def main():
     parser.add_argument("--field", metavar="MESSAGE.FIELD", help="leave out this field of the records (src/posix/*.proto); each program must fail")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="run everything N times")
     parser.add_argument("--once", action="store_true", help="do not run again, alone, what failed")
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="programs run at the same time (2)")
+    parser.add_argument("--jobs", type=int, default=2 * os.cpu_count(), metavar="N", help="programs run at the same time (two a processor)")
     parser.add_argument("--crash-delay-ms", type=float, metavar="MS", help="let up to so many milliseconds of epochs pass between checkpoint and kill")
     parser.add_argument("--junit", metavar="FILE", help="write the results as JUnit XML")
     parser.add_argument("--list", action="store_true", help="list the programs and what they cover")

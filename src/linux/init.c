@@ -33,7 +33,8 @@ static void say(uint32_t kind, int32_t pid, int32_t status) {
   (void)!send(PERDURE_INIT_SOCKET, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static _Noreturn void run_program(const int descriptors[START_DESCRIPTORS]) {
+/* `executed` closes by itself when the program has taken the place of this image. */
+static _Noreturn void run_program(const int descriptors[START_DESCRIPTORS], int executed) {
   struct stat status;
   if (fstat(descriptors[0], &status) != 0) _exit(EXIT_NOT_RUNNABLE);
   char *plan_bytes = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, descriptors[0], 0);
@@ -53,7 +54,8 @@ static _Noreturn void run_program(const int descriptors[START_DESCRIPTORS]) {
     dprintf(2, "perdure: cannot enter the working directory: %s\n", strerror(errno));
     _exit(EXIT_NOT_RUNNABLE);
   }
-  close_range(3, ~0u, 0);
+  if (executed != 3) dup3(executed, 3, O_CLOEXEC);
+  close_range(4, ~0u, 0);
   prctl(PR_SET_PDEATHSIG, 0);
   if (plan.change_user &&
       (setgroups(plan.group_count, groups) != 0 || setresgid(plan.gid, plan.gid, plan.gid) != 0 ||
@@ -84,8 +86,17 @@ static bool serve_start(void) {
   if (header == NULL || header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(sizeof(int) * START_DESCRIPTORS)) return true;
   int descriptors[START_DESCRIPTORS];
   memcpy(descriptors, CMSG_DATA(header), sizeof descriptors);
+  int executed[2] = {-1, -1};
+  const bool piped = pipe2(executed, O_CLOEXEC) == 0;
   const pid_t pid = fork();
-  if (pid == 0) run_program(descriptors);
+  if (pid == 0) run_program(descriptors, executed[1]);
+  /* The first checkpoint is one of the program, not of what becomes it. */
+  if (piped) {
+    close(executed[1]);
+    while (read(executed[0], &byte, 1) < 0 && errno == EINTR) {
+    }
+    close(executed[0]);
+  }
   say(PERDURE_INIT_STARTED, pid, pid < 0 ? errno : 0);
   for (int i = 0; i < START_DESCRIPTORS; ++i) close(descriptors[i]);
   return true;
