@@ -15,6 +15,7 @@ import harness
 from harness import Failure, Skipped
 
 PERIOD = "10ms"
+AUDITED_PERIOD = "100ms"  # an audit reads everything twice
 # How far behind the last acknowledged request a resumed server may be: the period, what was being written, and a busy machine.
 BEHIND_LIMIT_SECONDS = 0.5
 
@@ -24,6 +25,7 @@ class Life:
 
     def __init__(self, reboot):
         self.reboot = reboot
+        self.audited = reboot
         self.name = "life"
         self.directory = harness.make_directory(self.name)
         self.scratch = harness.make_scratch(self.directory)
@@ -32,7 +34,7 @@ class Life:
 
     def run(self, command, options=(), group=harness.Group, environment=None):
         """Starts the program under perdure."""
-        self.group = group(self.name, command, ["--period", PERIOD, *options], self.directory, environment)
+        self.group = group(self.name, command, ["--period", AUDITED_PERIOD if self.audited else PERIOD, *(["--audit"] if self.audited else []), *options], self.directory, environment)
         self.group.start()
         return self.group
 
@@ -63,6 +65,14 @@ class Life:
             self.reboot = False  # once is enough; later crashes find a machine like any other
         self.group.start()
 
+    def last_words(self):
+        """What the run said, if it has ended or is about to."""
+        try:
+            self.group.process.wait(2)
+        except (AttributeError, harness.subprocess.TimeoutExpired):
+            return "the run goes on"
+        return f"the run ended: {self.group.errors().strip()[-1000:]}"
+
     def expect_end(self, timeout=120):
         """The program ends by itself, with status 0."""
         status = self.group.wait_end(timeout, "the end")
@@ -81,7 +91,7 @@ def _perform(story, reboot):
     except Skipped as skipped:
         return "skipped", str(skipped)
     except (Failure, OSError, AssertionError) as failure:
-        return "failed", str(failure) or repr(failure)
+        return "failed", f"{failure or repr(failure)}; {life.last_words()}"
     except Exception:  # pylint: disable=broad-except
         return "failed", traceback.format_exc()
     finally:
@@ -116,13 +126,14 @@ def _in_own_process(story, name, reboot):
 
 
 def both_ways(*stories):
-    """For each story, a function of a Life, two cases for harness.run_cases: resumed at once, and after a simulated reboot."""
+    """For each story, a function of a Life, two cases for harness.run_cases: resumed at once, and after a simulated reboot
+    with every checkpoint audited."""
     cases = []
     for story in stories:
         for reboot in (False, True):
             name = re.sub(r"\W+", "-", story.__name__.replace("_", "-"))
             case = functools.partial(_in_own_process, story, name, reboot)
-            case.__name__ = story.__name__ + (", after a reboot" if reboot else ", resumed at once")
+            case.__name__ = story.__name__ + (", audited, after a reboot" if reboot else ", resumed at once")
             cases.append(case)
     return cases
 

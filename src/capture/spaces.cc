@@ -29,6 +29,22 @@ Mapping::Special special_of(const MappingRecord& mapping) {
   return Mapping::kVsyscall;
 }
 
+/// The kernel keeps two neighbours apart or makes them one as it comes (to be tracked may be the occasion): they are one here if they could be.
+bool continues(const Mapping& first, const Mapping& second) {
+  return first.special() == Mapping::kOrdinary && second.special() == Mapping::kOrdinary && first.end() == second.start() &&
+         first.flags() == second.flags() && (first.flags() & vm::kGrowsDown) == 0 && first.inode() == second.inode() && first.name() == second.name() &&
+         (first.inode() == 0 || first.offset() + (first.end() - first.start()) == second.offset());
+}
+
+std::vector<Mapping> joined(std::vector<Mapping> mappings) {
+  std::vector<Mapping> result;
+  for (Mapping& mapping : mappings) {
+    if (!result.empty() && continues(result.back(), mapping)) result.back().set_end(mapping.end());
+    else result.push_back(std::move(mapping));
+  }
+  return result;
+}
+
 std::string describe(const MappingRecord& mapping, pid_t pid) {
   return fmt::format("process {}: mapping {:x}-{:x} {}", pid, mapping.start, mapping.end, mapping.name);
 }
@@ -131,7 +147,7 @@ Result<void> Capturer::update_mappings(Space& space, PausedState& state) {
                       source.start / kPageSize});
   }
   TRY(space.tracked->set_ranges(std::move(ranges)));
-  space.mappings = std::move(mappings);
+  space.mappings = joined(std::move(mappings));
   space.mapped = true;
   return {};
 }
