@@ -112,15 +112,35 @@ Result<bool> Capturer::idle() {
   return unchanged(TRY(present_threads()));
 }
 
-/// A sleeper that wakes spoils an attempt. It is seldom the same twice, and to interrupt a sleeper is not for free: that is for the last attempt.
+/// To interrupt a sleeper is not for free: that is for those which keep waking, and, from the second attempt on, for those which woke.
+void Capturer::choose_restless(int attempt) {
+  constexpr int kChronic = 6;
+  for (const auto& [task, expected] : restlessness_) {
+    if (attempt > 1 || expected >= kChronic) restless_.insert(task);
+  }
+}
+
+/// A sleeper that wakes spoils an attempt.
 Result<std::optional<Checkpoint>> Capturer::capture() {
   constexpr int kAttempts = 5;
+  for (auto& [task, expected] : restlessness_) --expected;
+  std::erase_if(restlessness_, [](const auto& entry) { return entry.second <= 0; });
+  restless_.clear();
   for (int number = 1;; ++number) {
-    if (number < kAttempts) restless_.clear();
+    choose_restless(number);
     disturbed_ = false;
     auto taken = attempt();
     if (taken || !disturbed_ || number == kAttempts) return taken;
   }
+}
+
+/// Notes that these sleepers woke, and that the attempt has failed for it.
+Error Capturer::spoiled_by(const std::vector<uint64_t>& tasks, const char* how) {
+  constexpr int kExpectation = 3;
+  constexpr int kExpectationMax = 9;
+  for (const uint64_t task : tasks) restlessness_[task] = std::min(restlessness_[task] + kExpectation, kExpectationMax);
+  disturbed_ = true;
+  return Error{how, EAGAIN};
 }
 
 Result<std::optional<Checkpoint>> Capturer::attempt() {
@@ -137,16 +157,12 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   const int64_t begin_ns = monotonic_ns();
   {
     auto group = TRY(StoppedGroup::stop(
-        collector_, {.restless = restless_, .foreign = foreign_, .kill_with_supervisor = options_.kill_with_supervisor, .exited = &exited_, .patience = &patience_}));
+        collector_, {.restless = restless_, .foreign = foreign_, .kill_with_supervisor = options_.kill_with_supervisor, .exited = &exited_, .patience = &patience_, .sleeps = &sleeps_}));
     figures.stop_ns = monotonic_ns() - begin_ns;
     TRY(read_paused(group, state, figures));
     if (options_.audit) checkpoint.audit = TRY(audit(group, state));
     const auto disturbed = TRY(group.disturbed(collector_));
-    if (!disturbed.empty()) {
-      restless_.insert(disturbed.begin(), disturbed.end());
-      disturbed_ = true;
-      return std::unexpected(Error{"a sleeping thread woke while its state was being read", EAGAIN});
-    }
+    if (!disturbed.empty()) return std::unexpected(spoiled_by(disturbed, "a sleeping thread woke while its state was being read"));
     stopped_threads = group.threads();
   }
   figures.pause_ns = monotonic_ns() - begin_ns;
@@ -266,9 +282,7 @@ Result<uint64_t> Capturer::done_bytes(const posix::ThreadRecord& thread) {
   if (!wanted) return 0;
   if (thread.registers.orig_ax == SYS_sendfile) {
     // Only the call itself knows, and tells when it is interrupted.
-    restless_.insert(thread.brief.task);
-    disturbed_ = true;
-    return std::unexpected(Error{"a thread sleeps in sendfile(2)", EAGAIN});
+    return std::unexpected(spoiled_by({thread.brief.task}, "a thread sleeps in sendfile(2)"));
   }
   const posix::UserBuffer buffer{thread.registers.si, *wanted};
   return TRY(collector_.transferred_bytes(thread, std::span(&buffer, 1))).value_or(0);
@@ -297,7 +311,11 @@ Result<posix::BlockedCall> Capturer::blocked_call(const posix::ThreadRecord& thr
   const auto& registers = thread.registers;
   if (static_cast<int64_t>(registers.orig_ax) < 0) return posix::BlockedCall{};
   const bool restarted = registers.orig_ax == SYS_restart_syscall || static_cast<int64_t>(registers.ax) == posix::kRestartBlock;
-  if (!restarted) return posix::BlockedCall{registers.orig_ax, remaining_timeout_ns(thread, now_ns), TRY(done_bytes(thread)), {}};
+  if (!restarted) {
+    const bool asleep = static_cast<int64_t>(registers.ax) == -ENOSYS;
+    const int64_t remaining_ns = sleeps_.remaining_ns(thread.brief, posix::call_arguments(posix::user_registers(thread)), asleep, now_ns);
+    return posix::BlockedCall{registers.orig_ax, remaining_ns, TRY(done_bytes(thread)), {}};
+  }
   const auto left_ns = [&](int64_t expires_ns) { return std::max<int64_t>(expires_ns - now_ns, 0); };
   switch (TRY(collector_.restart_function(thread))) {
     case posix::RestartFunction::none:  // a futex wait forgets its function as soon as it is taken up again, and nothing else does
@@ -323,33 +341,6 @@ Result<posix::BlockedCall> Capturer::blocked_call(const posix::ThreadRecord& thr
     default: break;
   }
   return failure(fmt::format("thread {} sleeps on a CPU-time or alarm clock in a way that cannot be persisted", thread.brief.tid));
-}
-
-/// A sleeper's deadline is in no register: what is left is its timeout less the time since this sleep was first seen.
-int64_t Capturer::remaining_timeout_ns(const posix::ThreadRecord& thread, int64_t now_ns) {
-  const uint64_t arguments[6] = {thread.registers.di,  thread.registers.si, thread.registers.dx,
-                                 thread.registers.r10, thread.registers.r8, thread.registers.r9};
-  const auto argument = posix::relative_timeout_of(thread.registers.orig_ax, arguments);
-  using Form = posix::TimeoutArgument::Form;
-  if (argument.form == Form::none) return -1;
-  const uint64_t value = arguments[argument.argument];
-  auto known = sleeps_.find(thread.brief.task);
-  if (known == sleeps_.end() || known->second.nvcsw != thread.brief.nvcsw || known->second.call != thread.registers.orig_ax) {
-    int64_t timeout_ns = -1;
-    if (argument.form == Form::milliseconds) {
-      timeout_ns = static_cast<int32_t>(value) < 0 ? -1 : static_cast<int64_t>(static_cast<uint32_t>(value)) * 1'000'000;
-    } else if (value != 0) {
-      int64_t pair[2] = {0, 0};
-      const RemotePiece piece{value, sizeof pair};
-      if (read_pieces(static_cast<pid_t>(thread.brief.host_tid), std::span(&piece, 1), reinterpret_cast<std::byte*>(pair)) == sizeof pair) {
-        timeout_ns = pair[0] * kNanosecondsPerSecond + pair[1] * (argument.form == Form::timeval_pointer ? 1000 : 1);
-      }
-    }
-    known = sleeps_.insert_or_assign(thread.brief.task, Sleep{thread.brief.nvcsw, thread.registers.orig_ax, now_ns, timeout_ns}).first;
-  }
-  const Sleep& sleep = known->second;
-  if (sleep.timeout_ns < 0) return -1;
-  return std::max<int64_t>(sleep.timeout_ns - (now_ns - sleep.since_ns), 0);
 }
 
 }  // namespace perdure::capture

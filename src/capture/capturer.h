@@ -16,6 +16,7 @@
 #include "capture/audit.h"
 #include "capture/identities.h"
 #include "capture/outside_files.h"
+#include "capture/sleeps.h"
 #include "capture/stopped_group.h"
 #include "linux/mount_watch.h"
 #include "linux/process.h"
@@ -151,7 +152,8 @@ class Capturer {
   Result<posix::BlockedCall> blocked_call(const posix::ThreadRecord& thread, int64_t now_ns);
   Result<std::optional<posix::BlockedCall>> continued_call(const posix::TaskTable& tasks, const posix::ThreadRecord& thread);
   Result<uint64_t> done_bytes(const posix::ThreadRecord& thread);
-  int64_t remaining_timeout_ns(const posix::ThreadRecord& thread, int64_t now_ns);
+  void choose_restless(int attempt);
+  Error spoiled_by(const std::vector<uint64_t>& tasks, const char* how);
   /// The object of an inode, found by a link of /proc. `written`: the group can write to it by this way.
   Result<posix::ObjectId> inode_at(const std::string& link, uint64_t inode_address, uint64_t inode_number, bool written,
                                    PausedState& state);
@@ -186,18 +188,13 @@ class Capturer {
   std::vector<posix::ThreadBrief> present_;       ///< as of the begin of the last capture()
   std::vector<posix::ThreadBrief> last_threads_;  ///< as of the last checkpoint
   std::set<uint64_t> restless_;
+  std::map<uint64_t, int> restlessness_;  ///< by task address: how much those that woke during captures are expected to do so again
   SeizePatience patience_;
   std::vector<TracedThread> exited_;  ///< held by ptrace until the rest of their processes is gone
   bool disturbed_ = false;  ///< whether the last attempt() failed because a sleeper woke
   std::set<uint64_t> known_;    ///< processes (signal_struct addresses) that were told apart
   std::set<uint64_t> foreign_;  ///< those of them that a `perdure exec` brought in
-  struct Sleep {
-    uint64_t nvcsw;
-    uint64_t call;
-    int64_t since_ns;
-    int64_t timeout_ns;
-  };
-  std::map<uint64_t, Sleep> sleeps_;  ///< by task address
+  Sleeps sleeps_;
   std::map<posix::ObjectId, posix::Object> inodes_;  ///< those met in the last epoch
   struct KnownPath {
     uint64_t inode = 0;

@@ -87,6 +87,7 @@ Result<void> StoppedGroup::interrupt(const posix::ThreadBrief& thread) {
     return failure(fmt::format("thread {} of the group cannot be stopped: {}", thread.tid, seized.error().message()));
   }
   TRY(seized->interrupt());
+  interrupted_.insert_or_assign(thread.task, thread);
   awaited_.push_back(&stopped_.insert_or_assign(thread.task, std::move(*seized)).first->second);
   return {};
 }
@@ -112,14 +113,20 @@ Result<void> StoppedGroup::await_stops() {
 }
 
 /// Some calls return EINTR to whoever stops them, though no signal came: have the kernel take them up again (it still lets a handler interrupt them).
-Result<void> StoppedGroup::mend_interrupted_call(TracedThread& thread) {
+Result<void> StoppedGroup::mend_interrupted_call(uint64_t task, TracedThread& thread) {
   if (thread.gone()) return {};
   const user_regs_struct registers = TRY(thread.registers());
   if (static_cast<int64_t>(registers.orig_rax) < 0) return {};
   if (static_cast<int64_t>(registers.rax) > 0) return continue_transfer(thread, registers);
   if (static_cast<int64_t>(registers.rax) != -EINTR) return {};
   if (!posix::returns_eintr_when_stopped(registers.orig_rax)) return {};
-  return thread.poke_user(offsetof(user, regs.rax), static_cast<uint64_t>(posix::kRestartNoHandler));
+  const posix::ThreadBrief& before = interrupted_.at(task);
+  const bool was_asleep = condition_of(before) == Condition::asleep && before.orig_ax == registers.orig_rax;
+  const int64_t remaining_ns = options_.sleeps->remaining_ns(before, posix::call_arguments(registers), was_asleep, monotonic_ns());
+  if (remaining_ns < 0) return thread.poke_user(offsetof(user, regs.rax), static_cast<uint64_t>(posix::kRestartNoHandler));
+  user_regs_struct changed = posix::with_remaining_timeout(registers, remaining_ns, thread.tid());
+  changed.rax = static_cast<uint64_t>(posix::kRestartNoHandler);
+  return thread.set_registers(changed);
 }
 
 /// A transfer that the stop cut short goes on with the rest when the thread is let go.
@@ -178,7 +185,7 @@ Result<StoppedGroup> StoppedGroup::stop(posix::Collector& collector, const Optio
     if (!interrupted && busy == nullptr) return group;
     const posix::ThreadBrief culprit = busy == nullptr ? posix::ThreadBrief{} : *busy;
     TRY(group.await_stops());
-    for (auto& [task, thread] : group.stopped_) TRY(group.mend_interrupted_call(thread));
+    for (auto& [task, thread] : group.stopped_) TRY(group.mend_interrupted_call(task, thread));
     if (monotonic_ns() > deadline_ns && busy == nullptr) return std::unexpected(Error{"the group's threads come and go too fast to be stopped", EAGAIN});
     if (busy != nullptr) {
       if (monotonic_ns() > patience_end_ns) {
@@ -195,7 +202,7 @@ Result<TracedThread*> StoppedGroup::stop_sleeper(const posix::ThreadBrief& threa
   TRY(await_stops());
   TracedThread* held = traced(thread.task);
   if (held == nullptr) return failure(fmt::format("thread {} exited", thread.tid));
-  TRY(mend_interrupted_call(*held));
+  TRY(mend_interrupted_call(thread.task, *held));
   return held;
 }
 

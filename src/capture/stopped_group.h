@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "capture/sleeps.h"
 #include "linux/ptrace.h"
 #include "linux/seize_patience.h"
 #include "posix/collector.h"
@@ -25,6 +26,7 @@ class StoppedGroup {
     /// Gets the threads that cannot be given back yet, since they exited before the rest of their processes.
     std::vector<TracedThread>* exited = nullptr;
     SeizePatience* patience = nullptr;
+    Sleeps* sleeps = nullptr;
   };
   /// Stops what runs. Error when a thread can neither be stopped nor left asleep in time (uninterruptible sleep, vfork).
   static Result<StoppedGroup> stop(posix::Collector& collector, const Options& options);
@@ -46,12 +48,13 @@ class StoppedGroup {
   StoppedGroup() = default;
   Result<void> interrupt(const posix::ThreadBrief& thread);
   Result<void> await_stops();
-  Result<void> mend_interrupted_call(TracedThread& thread);
+  Result<void> mend_interrupted_call(uint64_t task, TracedThread& thread);
   Result<void> continue_transfer(TracedThread& thread, const user_regs_struct& registers);
 
   Options options_;
   std::vector<posix::ThreadBrief> threads_;
   std::map<uint64_t, TracedThread> stopped_;
+  std::map<uint64_t, posix::ThreadBrief> interrupted_;  ///< how those threads were seen before
   std::vector<TracedThread*> awaited_;
   std::map<pid_t, uint64_t> continued_;  ///< where threads go on whose transfers this stop cut short
 };

@@ -51,8 +51,11 @@ TimeoutArgument relative_timeout_of(uint64_t number, const uint64_t arguments[6]
 }
 
 bool returns_eintr_when_stopped(uint64_t number) {
-  static constexpr std::array<long, 6> kCalls{SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2,
-                                              SYS_semtimedop, SYS_semop,       SYS_rt_sigtimedwait};
+  // Those of reading, writing and sockets do so where the socket has a timeout, and for inotify.
+  static constexpr std::array<long, 25> kCalls{
+      SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_semtimedop, SYS_semop,    SYS_rt_sigtimedwait, SYS_io_getevents, SYS_io_pgetevents, SYS_read,
+      SYS_write,      SYS_readv,       SYS_writev,       SYS_preadv2,    SYS_pwritev2, SYS_recvfrom,        SYS_recvmsg,      SYS_recvmmsg,      SYS_sendto,
+      SYS_sendmsg,    SYS_sendmmsg,    SYS_accept,       SYS_accept4,    SYS_connect,  SYS_splice,          SYS_sendfile};
   return std::ranges::find(kCalls, static_cast<long>(number)) != kCalls.end();
 }
 
@@ -90,8 +93,7 @@ unsigned long long& argument_register(user_regs_struct& registers, int argument)
 }
 
 TimeoutArgument timeout_of(const user_regs_struct& registers) {
-  const uint64_t arguments[6] = {registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9};
-  return relative_timeout_of(registers.orig_rax, arguments);
+  return relative_timeout_of(registers.orig_rax, call_arguments(registers).values);
 }
 
 int64_t rounded_up_ms(int64_t ns) { return std::min<int64_t>((ns + kNsPerMs - 1) / kNsPerMs, INT_MAX); }
@@ -103,9 +105,41 @@ bool write_as_program(pid_t pid, uint64_t address, std::span<const int64_t> word
   return process_vm_writev(pid, &from, 1, &to, 1, 0) == static_cast<ssize_t>(words.size_bytes());
 }
 
+constexpr uint64_t kRemainingMark = 0x6f676e6full << 32;
+
+/// Where a time is put that the program has no place for.
+uint64_t time_below_stack(uint64_t stack_pointer) {
+  constexpr uint64_t kRedZone = 128;
+  return ((stack_pointer - kRedZone) & ~15ull) - sizeof(int64_t[2]);
+}
+
 bool writes_back_what_is_left(uint64_t number) { return number == SYS_select || number == SYS_pselect6 || number == SYS_ppoll; }
 
 }  // namespace
+
+CallArguments call_arguments(const user_regs_struct& registers) {
+  return {registers.orig_rax, {registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9}, registers.rsp};
+}
+
+user_regs_struct with_remaining_timeout(const user_regs_struct& registers, int64_t remaining_ns, pid_t host_pid) {
+  user_regs_struct changed = registers;
+  const TimeoutArgument timeout = timeout_of(registers);
+  if (timeout.form == TimeoutArgument::Form::milliseconds) {
+    argument_register(changed, timeout.argument) = kRemainingMark | static_cast<uint64_t>(rounded_up_ms(remaining_ns));
+  } else if (timeout.form == TimeoutArgument::Form::timespec_pointer) {
+    const int64_t time[2] = {remaining_ns / kNanosecondsPerSecond, remaining_ns % kNanosecondsPerSecond};
+    const uint64_t address = time_below_stack(registers.rsp);
+    if (write_as_program(host_pid, address, time)) argument_register(changed, timeout.argument) = address;
+  }
+  return changed;
+}
+
+bool has_remaining_timeout(const CallArguments& call) {
+  const TimeoutArgument timeout = relative_timeout_of(call.number, call.values);
+  const uint64_t value = call.values[timeout.argument];
+  if (timeout.form == TimeoutArgument::Form::milliseconds) return value >> 32 == kRemainingMark >> 32;
+  return timeout.form == TimeoutArgument::Form::timespec_pointer && value == time_below_stack(call.stack_pointer);
+}
 
 Result<user_regs_struct> resume_registers(const Thread& thread, pid_t host_pid) {
   if (static_cast<size_t>(thread.registers_size()) != kRegisterCount) {
@@ -125,8 +159,7 @@ Result<user_regs_struct> resume_registers(const Thread& thread, pid_t host_pid) 
   const int64_t unit_ns = timeout.form == TimeoutArgument::Form::timeval_pointer ? 1000 : 1;
   const int64_t time[2] = {remaining_ns / kNanosecondsPerSecond, remaining_ns % kNanosecondsPerSecond / unit_ns};
   if (writes_back_what_is_left(registers.orig_rax) && write_as_program(host_pid, argument, time)) return registers;
-  constexpr uint64_t kRedZone = 128;
-  const uint64_t below_stack = ((registers.rsp - kRedZone) & ~15ull) - sizeof time;
+  const uint64_t below_stack = time_below_stack(registers.rsp);
   if (!write_as_program(host_pid, below_stack, time)) {
     return failure(fmt::format("thread {}: no room below its stack for the rest of a timeout", thread.tid()));
   }

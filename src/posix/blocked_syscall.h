@@ -21,6 +21,21 @@ struct TimeoutArgument {
 /// The relative timeout of a system call; Form::none where it has none, or an absolute one (which simply stays).
 TimeoutArgument relative_timeout_of(uint64_t number, const uint64_t arguments[6]);
 
+/// A call that a thread is in.
+struct CallArguments {
+  uint64_t number = 0;
+  uint64_t values[6] = {};
+  uint64_t stack_pointer = 0;
+};
+CallArguments call_arguments(const user_regs_struct& registers);
+
+/// The registers of a stopped thread of process `host_pid` with `remaining_ns` in the place of its call's relative timeout. A number of
+/// milliseconds is marked in the upper half of its register, which the kernel ignores; a time lies below the stack, where nothing lives.
+/// The registers as they are where there is no room for it.
+user_regs_struct with_remaining_timeout(const user_regs_struct& registers, int64_t remaining_ns, pid_t host_pid);
+/// Whether the call was made with what with_remaining_timeout() left.
+bool has_remaining_timeout(const CallArguments& call);
+
 /// Whether a stop makes the call return EINTR although no signal came, so that it must be started again.
 bool returns_eintr_when_stopped(uint64_t number);
 

@@ -355,7 +355,9 @@ Result<int> Supervisor::loop() {
         return failure("the group's init was killed, and the group with it: run the same command to resume it");
       }
       if (writer_->status().audit_failed) return failure(kAuditFailed);
-      next_ns = std::max(next_ns + options_.period_ns, monotonic_ns());
+      // The program runs for at least as long as it was held up.
+      const int64_t end_ns = monotonic_ns();
+      next_ns = std::max(next_ns + options_.period_ns, end_ns + (end_ns - now_ns));
     }
     const bool resting = rest();
     std::array<pollfd, 4> wanted{{{init_ ? init_->socket() : attached_->pidfd(), POLLIN, 0},

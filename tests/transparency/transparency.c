@@ -8,11 +8,11 @@
 #include <sys/wait.h>
 
 enum {
-  short_timeout_ms = 150,
-  long_timeout_ms = 400,
-  give_up_ms = 800,
-  lateness_allowed_ms = 15,
-  attempts_at_most = 8,
+  short_timeout_ms = 300,
+  long_timeout_ms = 600,
+  give_up_ms = 1200,
+  lateness_allowed_ms = 50,
+  attempts_at_most = 25,
 };
 
 static const char* const timeout_names[] = {"none", "short", "long"};
@@ -21,6 +21,7 @@ static const char* const arrival_names[] = {"nothing", "half", "all"};
 
 static atomic_int handler_runs;
 static atomic_int sleeping_from;  // 0: not yet; 1: started; 2: done
+static atomic_int signalled;
 static int64_t started_ns;
 static int record_fd;
 static char trial_name[96];
@@ -174,6 +175,7 @@ static void* accompany(void* argument) {
   while (atomic_load(&sleeping_from) == 0) usleep(200);
   if (companion->signal_ms >= 0) {
     if (!sleep_to(companion->signal_ms)) return NULL;
+    atomic_store(&signalled, 1);
     pthread_kill(companion->sleeper, SIGUSR1);
   }
   if (companion->arrival_ms >= 0) {
@@ -185,6 +187,13 @@ static void* accompany(void* argument) {
   if (!sleep_to(give_up_ms)) return NULL;
   companion->trial->result = companion->trial->error = 0;
   report(companion->kind, companion->trial, "blocked", now_ns(CLOCK_MONOTONIC));
+}
+
+/// Whether the call returned after something should have happened that had not happened yet: see sleep_to().
+static int overtook(const struct companion* companion, int64_t ended_ns) {
+  const int ended_ms = (int)((ended_ns - started_ns) / 1000000);
+  if (companion->signal_ms >= 0 && ended_ms > companion->signal_ms && !atomic_load(&signalled)) return 1;
+  return companion->arrival_ms >= 0 && ended_ms > companion->arrival_ms && !atomic_load(&companion->trial->arriving);
 }
 
 static _Noreturn void run_trial(const struct blocking_case* kind, struct trial* trial) {
@@ -214,6 +223,7 @@ static _Noreturn void run_trial(const struct blocking_case* kind, struct trial* 
   trial->result = kind->block(trial);
   trial->error = trial->result < 0 ? errno : 0;
   int64_t ended_ns = now_ns(CLOCK_MONOTONIC);
+  if (overtook(&companion, ended_ns)) _exit(exit_late);
   atomic_store(&sleeping_from, 2);
   if (atomic_load(&trial->arriving)) {
     close(trial->near);  // so that whoever drains comes to an end
