@@ -155,10 +155,17 @@ Result<void> TracedThread::set_signal_mask(uint64_t mask) {
 
 Result<int> TracedThread::resume_and_wait(int request, int signal) {
   stopped_ = interrupted_ = false;
+  const Pace pace;
   if (::ptrace(static_cast<__ptrace_request>(request), tid_, 0, signal) != 0) {
     return system_error(fmt::format("resume thread {}", tid_));
   }
-  const int status = TRY(wait_for_thread(tid_, kResumeTimeoutNs));
+  Result<int> waited = wait_for_thread(tid_, kDeathNs);
+  while (!waited && waited.error().error_number == ETIMEDOUT && pace.waited_ns() < kResumeTimeoutNs) {
+    // Killed: its end is told only once those of its process that are held, too, are let go.
+    if (has_exited_first()) return failure(fmt::format("thread {} ended while it was being driven", tid_));
+    waited = wait_for_thread(tid_, kDeathNs);
+  }
+  const int status = TRY(std::move(waited));
   if (WIFEXITED(status) || WIFSIGNALED(status)) {
     const pid_t tid = tid_;
     forget();
