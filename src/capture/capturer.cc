@@ -143,10 +143,20 @@ Error Capturer::spoiled_by(const std::vector<uint64_t>& tasks, const char* how) 
   return Error{how, EAGAIN};
 }
 
+StoppedGroup::Options Capturer::stop_options() {
+  return {.restless = restless_,
+          .foreign = foreign_,
+          .kill_with_supervisor = options_.kill_with_supervisor,
+          .exited = &exited_,
+          .patience = &patience_,
+          .sleeps = &sleeps_};
+}
+
 Result<std::optional<Checkpoint>> Capturer::attempt() {
   exited_ = detach_all(std::move(exited_));
   TRY(look());
   if (!group_alive_ || unchanged(present_)) return std::optional<Checkpoint>{};
+  TRY(track_newcomers());
 
   Checkpoint checkpoint;
   Figures& figures = checkpoint.figures;
@@ -156,8 +166,7 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   outside_files_.begin(realtime_ns());
   const int64_t begin_ns = monotonic_ns();
   {
-    auto group = TRY(StoppedGroup::stop(
-        collector_, {.restless = restless_, .foreign = foreign_, .kill_with_supervisor = options_.kill_with_supervisor, .exited = &exited_, .patience = &patience_, .sleeps = &sleeps_}));
+    auto group = TRY(StoppedGroup::stop(collector_, stop_options()));
     figures.stop_ns = monotonic_ns() - begin_ns;
     TRY(read_paused(group, state, figures));
     if (options_.audit) checkpoint.audit = TRY(audit(group, state));

@@ -112,6 +112,8 @@ class Capturer {
   Result<void> read_objects(StoppedGroup& group, PausedState& state);
   Result<void> take_over_space(const store::View& view, const RestoredProcess& process, uint64_t mm, PausedState& state);
   void drop_unmet_inodes();
+  StoppedGroup::Options stop_options();
+  Result<void> track_newcomers();
   Result<void> track_spaces(StoppedGroup& group, PausedState& state);
   Result<void> begin_tracking(Space& space, TracedThread& thread);
   Result<void> update_mappings(Space& space, PausedState& state);

@@ -51,6 +51,31 @@ std::string describe(const MappingRecord& mapping, pid_t pid) {
 
 }  // namespace
 
+/// Sets up write tracking in new processes while all the others run on. What fails here is tried again when the group stands still.
+Result<void> Capturer::track_newcomers() {
+  std::map<uint64_t, const posix::ThreadBrief*> newcomers;
+  for (const posix::ThreadBrief& thread : present_) {
+    if (is_scaffold(thread) || is_dead(thread) || thread.mm == 0 || !can_be_stopped(thread)) continue;
+    const auto known = spaces_.find(thread.mm);
+    if (known == spaces_.end() || !known->second->tracked) newcomers.emplace(thread.mm, &thread);
+  }
+  if (newcomers.empty()) return {};
+  TRY(refuse_what_cannot_be_saved(TRY(group_tasks())));
+  for (const auto& [mm, thread] : newcomers) {
+    auto group = StoppedGroup::nobody(stop_options());
+    const auto held = group.stop_sleeper(*thread);
+    if (!held) continue;
+    // It may have executed another program before it stopped.
+    const auto now = TRY(collector_.tasks_brief());
+    if (std::ranges::none_of(now, [&](const auto& seen) { return seen.task == thread->task && seen.mm == mm; })) continue;
+    auto space = std::make_unique<Space>();
+    space->mm = mm;
+    space->host_pid = static_cast<pid_t>(thread->host_tid);
+    if (begin_tracking(*space, **held)) spaces_[mm] = std::move(space);
+  }
+  return {};
+}
+
 /// Finds the address spaces in use, and sets up write tracking in those that are new, by way of one of their threads.
 Result<void> Capturer::track_spaces(StoppedGroup& group, PausedState& state) {
   for (auto& [mm, space] : spaces_) space->seen = false;
@@ -94,7 +119,7 @@ Result<void> Capturer::track_spaces(StoppedGroup& group, PausedState& state) {
       continue;
     }
     mappings_changed_ = true;
-    pending_.erase_space(at->second->id);
+    if (at->second->id != 0) pending_.erase_space(at->second->id);
     at = spaces_.erase(at);
   }
   return {};

@@ -64,6 +64,17 @@ bool is_live_init(const posix::ThreadBrief& thread) {
 
 bool is_dead(const posix::ThreadBrief& thread) { return thread.exit_state != 0; }
 
+bool can_be_stopped(const posix::ThreadBrief& thread) {
+  const Condition condition = condition_of(thread);
+  return thread.ptrace == 0 && (condition == Condition::runs || condition == Condition::asleep);
+}
+
+StoppedGroup StoppedGroup::nobody(const Options& options) {
+  StoppedGroup group;
+  group.options_ = options;
+  return group;
+}
+
 StoppedGroup::~StoppedGroup() {
   if (options_.patience != nullptr) options_.patience->disarm();
   std::vector<TracedThread> held;

@@ -30,6 +30,8 @@ class StoppedGroup {
   };
   /// Stops what runs. Error when a thread can neither be stopped nor left asleep in time (uninterruptible sleep, vfork).
   static Result<StoppedGroup> stop(posix::Collector& collector, const Options& options);
+  /// Holds nobody yet; for stop_sleeper().
+  static StoppedGroup nobody(const Options& options);
   StoppedGroup(StoppedGroup&&) = default;
   StoppedGroup& operator=(StoppedGroup&&) = default;
   ~StoppedGroup();
@@ -65,6 +67,8 @@ void remove_foreign(Threads& threads, const std::set<uint64_t>& foreign, auto si
   if (!foreign.empty()) std::erase_if(threads, [&](const auto& thread) { return foreign.contains(signal_of(thread)); });
 }
 
+/// Whether the thread would come to a stop soon.
+bool can_be_stopped(const posix::ThreadBrief& thread);
 /// Whether the thread belongs to Perdure (the group's init and shepherd) rather than to the program.
 bool is_scaffold(const posix::ThreadBrief& thread);
 /// Whether this is the group's init, alive and not on its way out.
