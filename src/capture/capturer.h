@@ -145,6 +145,7 @@ class Capturer {
   Result<void> build_records(PausedState& state);
   void bring_inside(posix::Process& process, const std::set<int>& pids) const;
   Result<void> build_tasks(PausedState& state);
+  Result<void> check_terminals(const PausedState& state) const;
   void read_terminal(posix::Group& group, const PausedState& state) const;
   void settle_pages(Space& space, const memory::DirtyPages& dirty);
   void diff_records(PausedState& state);

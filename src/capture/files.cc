@@ -90,9 +90,9 @@ int Capturer::Context::standard_stream(const posix::FileSource& source) const {
 }
 
 bool Capturer::Context::is_group_terminal(const posix::FileSource& source) const {
-  constexpr uint32_t kControllingTerminal = 5u << 20;  // /dev/tty, in the kernel's coding of device numbers
-  if (capturer_.terminal_device_ == 0 || !S_ISCHR(source.record.inode_mode)) return false;
-  return source.record.special_device == capturer_.terminal_device_ || source.record.special_device == kControllingTerminal;
+  const posix::TerminalRecord* terminal = source.table.terminals.find(source.record.file);
+  return terminal != nullptr && capturer_.terminal_device_ != 0 &&
+         (terminal->major << kMinorBits | (terminal->minor_start + terminal->index)) == capturer_.terminal_device_;
 }
 
 /// What is known of a file's path; empty when it may have changed.
@@ -145,6 +145,7 @@ Result<void> Capturer::read_files(PausedState& state) {
   socket_options_.forget_unmet();
   TRY(read_file_locks(context, state));
   TRY(check_watched_files(state));
+  TRY(check_terminals(state));
   std::erase_if(paths_, [&](const auto& known) { return !identities_.met(ObjectKind::open_file, known.first); });
   return {};
 }

@@ -102,6 +102,7 @@ Result<void> Capturer::build_tasks(PausedState& state) {
     process.set_has_group_terminal(terminal_device_ != 0 && source->controlling_terminal != 0 &&
                                    (source->terminal_major << kMinorBits | (source->terminal_minor_start + source->terminal_index)) ==
                                        terminal_device_);
+    if (!process.has_group_terminal()) process.set_controlling_terminal(source->controlling_terminal);
     if (is_dead(leader->brief)) process.set_exit_code(static_cast<int>(leader->brief.exit_code));
     process.set_zombie(zombie);
     process.set_leader_exited(is_dead(leader->brief) && !zombie);

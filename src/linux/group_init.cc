@@ -69,6 +69,7 @@ struct Launch {
   int supervisor;
   int transport;
   int terminal;
+  int terminal_file_system;
   std::string offsets;
   const char* mode;
 };
@@ -76,16 +77,16 @@ struct Launch {
 [[noreturn]] void become_init(const Launch& launch) {
   // First out of the way of the fixed numbers, then onto them.
   constexpr int kAside = 200;
-  const std::array<int, 4> wanted{launch.socket, launch.supervisor, launch.transport, launch.terminal};
+  const std::array<int, 5> wanted{launch.socket, launch.supervisor, launch.transport, launch.terminal, launch.terminal_file_system};
   const int image = fcntl(launch.image, F_DUPFD, kAside + 10);
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < static_cast<int>(wanted.size()); ++i) {
     if (wanted[static_cast<size_t>(i)] >= 0) dup3(wanted[static_cast<size_t>(i)], kAside + i, 0);
   }
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < static_cast<int>(wanted.size()); ++i) {
     if (dup2(kAside + i, PERDURE_INIT_SOCKET + i) < 0) close(PERDURE_INIT_SOCKET + i);
     close(kAside + i);
   }
-  close_range(PERDURE_INIT_TERMINAL + 1, kAside + 9, 0);
+  close_range(PERDURE_INIT_TERMINALS + 1, kAside + 9, 0);
   close_range(static_cast<unsigned>(image) + 1, ~0u, 0);
   fcntl(image, F_SETFD, FD_CLOEXEC);
   char name[] = "perdure-init";
@@ -156,6 +157,7 @@ Result<GroupInit> GroupInit::launch(const Options& options) {
                       self.get(),
                       transport.theirs.get(),
                       options.terminal_master,
+                      options.terminal_file_system,
                       options.clocks ? TRY(offsets_to_reach(*options.clocks)) : std::string(),
                       options.survive_supervisor ? PERDURE_INIT_CONTINUE : PERDURE_INIT_KILL};
   const pid_t launcher = fork();

@@ -47,6 +47,7 @@ class GroupInit {
     std::optional<GroupClocks> clocks;
     bool survive_supervisor = false;  ///< the group goes on when the supervisor dies
     int terminal_master = -1;         ///< borrowed; init keeps it open
+    int terminal_file_system = -1;    ///< borrowed; init mounts it on /dev/pts
   };
   static Result<GroupInit> launch(const Options& options);
   GroupInit(GroupInit&&) = default;

@@ -145,6 +145,12 @@ int main(int argc, char **argv) {
     say(PERDURE_INIT_READY, 0, errno);
     return 1;
   }
+  /* Only now: propagation would take it to the machine's own /dev/pts. */
+  if (move_mount(PERDURE_INIT_TERMINALS, "", AT_FDCWD, "/dev/pts", MOVE_MOUNT_F_EMPTY_PATH) != 0 && errno != EBADF) {
+    say(PERDURE_INIT_READY, 0, errno);
+    return 1;
+  }
+  close(PERDURE_INIT_TERMINALS);
   sigset_t every;
   sigfillset(&every);
   sigprocmask(SIG_SETMASK, &every, NULL);

@@ -9,6 +9,7 @@ enum {
   PERDURE_INIT_SUPERVISOR = 4, /* pidfd of the supervisor */
   PERDURE_INIT_TRANSPORT = 5,  /* SOCK_SEQPACKET from which restored tasks take their descriptors */
   PERDURE_INIT_TERMINAL = 6,   /* master of the group's pseudo terminal, held open; may be closed */
+  PERDURE_INIT_TERMINALS = 7,  /* the group's devpts, to be mounted on /dev/pts; may be closed */
 };
 
 /* argv[1] of init: what becomes of the group when the supervisor dies. */

@@ -71,6 +71,7 @@ void sort_record(const RecordHeader& header, FileTable& table) {
     case kInotifyRecord: table.inotifies.add(as<InotifyRecord>(header)); break;
     case kInotifyWatchRecord: table.inotify_watches.add(as<InotifyWatchRecord>(header)); break;
     case kTerminalRecord: table.terminals.add(as<TerminalRecord>(header)); break;
+    case kTerminalInputRecord: table.terminal_input.add(as<TerminalInputRecord>(header)); break;
     case kSocketRecord: add_socket(as<SocketRecord>(header), table); break;
     case kFileLockRecord: table.locks.add(as<FileLockRecord>(header)); break;
   }
@@ -88,6 +89,7 @@ void seal(FileTable& table) {
   table.inotifies.seal();
   table.inotify_watches.seal();
   table.terminals.seal();
+  table.terminal_input.seal();
   table.sockets.seal();
   table.waiting_connections.seal();
   table.locks.seal();
@@ -133,6 +135,10 @@ std::span<const int16_t> adjustments(const SemaphoreUndoRecord& undo) {
 std::span<const std::byte> buffer_bytes(const PipeBufferRecord& buffer) {
   if (buffer.header.size < sizeof buffer + buffer.length) return {};
   return {reinterpret_cast<const std::byte*>(&buffer + 1), buffer.length};
+}
+
+std::span<const std::byte> input_bytes(const TerminalInputRecord& input) {
+  return {reinterpret_cast<const std::byte*>(&input + 1), std::min<size_t>(input.length, kTerminalBufferLimit)};
 }
 
 std::string watched_path(const InotifyWatchRecord& watch) {

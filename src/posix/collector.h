@@ -75,12 +75,15 @@ struct FileTable {
   ObjectRecords<InotifyRecord, &InotifyRecord::file> inotifies;
   OwnedRecords<InotifyWatchRecord, &InotifyWatchRecord::file, &InotifyWatchRecord::mark> inotify_watches;
   ObjectRecords<TerminalRecord, &TerminalRecord::file> terminals;
+  OwnedRecords<TerminalInputRecord, &TerminalInputRecord::terminal, &TerminalInputRecord::index> terminal_input;
   ObjectRecords<SocketRecord, &SocketRecord::file> sockets;
   ObjectRecords<SocketRecord, &SocketRecord::sock> waiting_connections;  ///< sockets that wait to be accepted: they have no file yet
   OwnedRecords<FileLockRecord, &FileLockRecord::inode, &FileLockRecord::lock> locks;
 };
 /// What a pipe's buffer holds; empty when it could not be read.
 std::span<const std::byte> buffer_bytes(const PipeBufferRecord& buffer);
+/// The bytes of what waits in a terminal.
+std::span<const std::byte> input_bytes(const TerminalInputRecord& input);
 /// A path of what is watched within its file system, from that one's root; empty when it has no name.
 std::string watched_path(const InotifyWatchRecord& watch);
 

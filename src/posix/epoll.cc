@@ -1,5 +1,8 @@
+#include "posix/epoll.h"
+
 #include <fmt/format.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 
@@ -116,7 +119,32 @@ class EpollKind final : public FileKind {
   }
 };
 
+const Descriptor* descriptor_numbered(const DescriptorTable& table, int number, ObjectId open_file) {
+  const auto found = std::ranges::find(table.descriptors(), number, &Descriptor::number);
+  return found != table.descriptors().end() && found->open_file() == open_file ? &*found : nullptr;
+}
+
 }  // namespace
+
+Result<void> add_signal_watches(SyscallBatch& batch, const DescriptorTable& table, const ObjectTree& tree, std::set<std::pair<ObjectId, int>>& watched) {
+  for (const Descriptor& descriptor : table.descriptors()) {
+    const OpenFile& file = *TRY(tree.open_file(descriptor.open_file()));
+    for (const EpollItem& item : file.epoll().items()) {
+      if (is_spent(item) || is_told(item) || !TRY(tree.open_file(item.open_file()))->has_signalfd()) continue;
+      if (descriptor_numbered(table, item.number(), item.open_file()) == nullptr) continue;
+      if (!watched.insert({descriptor.open_file(), item.number()}).second) continue;
+      struct __attribute__((packed)) {
+        uint32_t events;
+        uint64_t data;
+      } event{item.events(), item.data()};
+      const auto set = static_cast<uint64_t>(descriptor.number());
+      const auto number = static_cast<uint64_t>(item.number());
+      batch.add("watch signals by epoll", SYS_epoll_ctl, {set, EPOLL_CTL_DEL, number, 0});
+      batch.add("watch signals by epoll", SYS_epoll_ctl, {set, EPOLL_CTL_ADD, number, batch.add_value(event)});
+    }
+  }
+  return {};
+}
 
 const FileKind* epoll_kind() {
   static const EpollKind kind;

@@ -9,6 +9,7 @@ std::span<const FileKind* const> file_kinds() {
   static const std::array kKinds{
       standard_stream_kind(), path_descriptor_kind(), regular_file_kind(), pipe_kind(),    epoll_kind(),   eventfd_kind(),   timerfd_kind(),
       signalfd_kind(),        inotify_kind(),         pidfd_kind(),        device_kind(), proc_file_kind(), message_queue_kind(), unix_socket_kind(), inet_socket_kind(),
+      terminal_kind(),
   };
   return kKinds;
 }

@@ -20,5 +20,6 @@ const FileKind* pidfd_kind();
 const FileKind* proc_file_kind();
 const FileKind* path_descriptor_kind();
 const FileKind* message_queue_kind();
+const FileKind* terminal_kind();
 
 }  // namespace perdure::posix

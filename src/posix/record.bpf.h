@@ -43,6 +43,7 @@ enum RecordKind {
   kMessageQueueRecord,
   kQueuedMessageRecord,
   kInotifyWatchRecord,
+  kTerminalInputRecord,
 };
 
 enum CollectorLimits {

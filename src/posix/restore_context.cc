@@ -110,6 +110,7 @@ Result<void> RestoreContext::connect_file(ObjectId id) {
 
 void RestoreContext::close_files() {
   pairs.clear();
+  terminals = {};
   files_.clear();
   message_queues_.clear();
   memory_.clear();

@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "linux/group_init.h"
 #include "posix/object_tree.h"
+#include "posix/terminal.h"
 #include "posix/unix_restore.h"
 #include "store/store.h"
 
@@ -66,6 +67,12 @@ class RestoreContext {
 
   /// UNIX sockets, which are made before the processes (see unix_restore.h).
   UnixSocketsUnderWay unix_sockets;
+
+  /// Pseudo terminals, which are made before the processes (see terminal.h).
+  TerminalsUnderWay terminals;
+
+  /// Signalfds in epoll sets that a process has added (see epoll.h).
+  std::set<std::pair<ObjectId, int>> signal_watches;
 
   /// A second thing that comes into being with another one: the other end of a pipe or socket pair.
   std::map<uint64_t, std::array<Fd, 2>> pairs;

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/sched.h>
 #include <sched.h>
@@ -9,7 +10,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
-#include "restore/task_builder.h"
+#include "restore/rebuild.h"
 
 namespace perdure::restore {
 
@@ -113,6 +114,18 @@ Result<void> ProcessTree::lead_session(BareProcess& process, int pid) {
   return {};
 }
 
+/// The children that come after inherit it. A session leader without one gets the terminal that it opens.
+Result<void> ProcessTree::take_controlling_terminal(BareProcess& process) {
+  const auto path = TRY(controlling_terminal_path(*process.record, *context_));
+  if (!path) return {};
+  const uint64_t scratch = TRY(process.leader.registers()).rsp - kScratchBelowStack;
+  TRY(write_memory(process.memory.get(), scratch, std::as_bytes(std::span(path->c_str(), path->size() + 1))));
+  auto remote = TRY(RemoteSyscalls::begin(process.leader, process.vdso + vdso_syscall_offset_));
+  const uint64_t opened = TRY(remote.checked(fmt::format("take {} as the controlling terminal", *path).c_str(), SYS_open, {scratch, O_RDWR}));
+  TRY(remote.checked("close the controlling terminal", SYS_close, {opened}));
+  return {};
+}
+
 Result<void> ProcessTree::create(BareProcess& parent, const posix::Process& record) {
   const pid_t wanted = record.pid();
   BareProcess* born_from = &parent;
@@ -128,7 +141,10 @@ Result<void> ProcessTree::create(BareProcess& parent, const posix::Process& reco
     TRY(remote.checked("become a subreaper", SYS_prctl, {PR_SET_CHILD_SUBREAPER, 1}));
   }
   TRY(create_children(child, wanted, record.session(), false));
-  if (record.session() == wanted) TRY(lead_session(child, wanted));
+  if (record.session() == wanted) {
+    TRY(lead_session(child, wanted));
+    TRY(take_controlling_terminal(child));
+  }
   return create_children(child, wanted, record.session(), true);
 }
 

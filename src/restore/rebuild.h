@@ -1,6 +1,9 @@
 // The steps that turn a bare task into the process it was. Each drives the task's leader thread.
 #pragma once
 
+#include <optional>
+#include <string>
+
 #include "base/result.h"
 #include "posix/restore_context.h"
 #include "restore/task_builder.h"
@@ -16,7 +19,13 @@ Result<void> rebuild_address_space(BareProcess& process, posix::RestoreContext& 
 /// Gives the process its descriptors under their numbers. Needs the stub.
 Result<void> rebuild_descriptors(BareProcess& process, posix::RestoreContext& context);
 
-/// Makes the group's terminal the controlling one of the session that the process leads, if it was. Needs its descriptors in place.
+/// Gives the group's terminal the settings that the group had made.
+Result<void> set_up_group_terminal(const posix::RestoreContext& context);
+
+/// The name of the terminal that is to control the session which the process leads; absent without one.
+Result<std::optional<std::string>> controlling_terminal_path(const posix::Process& process, const posix::RestoreContext& context);
+
+/// Puts a process group in the foreground of that terminal. Needs the process's descriptors in place.
 Result<void> rebuild_terminal(BareProcess& process, posix::RestoreContext& context);
 
 /// Creates the other threads, all at rest in the stub.

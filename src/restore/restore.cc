@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "posix/epoll.h"
 #include "posix/file_attributes.h"
 #include "posix/file_kind.h"
 #include "posix/message_queues.h"
@@ -68,8 +69,10 @@ Result<void> rebuild_ipc(BareProcess& process, posix::RestoreContext& context) {
   SyscallBatch batch(process.stub);
   const int pid = process.record->pid();
   std::set<posix::ObjectId> asked;
+  const auto& table = *TRY(context.tree.descriptor_table(process.record->descriptor_table()));
   TRY(posix::add_semaphore_undos(batch, pid, context.tree));
-  for (const auto& descriptor : TRY(context.tree.descriptor_table(process.record->descriptor_table()))->descriptors()) {
+  TRY(posix::add_signal_watches(batch, table, context.tree, context.signal_watches));
+  for (const auto& descriptor : table.descriptors()) {
     const auto& file = *TRY(context.tree.open_file(descriptor.open_file()));
     if (!file.has_message_queue()) continue;
     const auto queue = context.tree.objects().find(file.message_queue().queue());
@@ -166,6 +169,8 @@ Result<RebuiltGroup> RebuiltGroup::build(posix::RestoreContext& context) {
   const uint64_t offset = TRY(find_vdso_syscall_offset());
   TRY(posix::check_vdso(*TRY(context.tree.group())));
   TRY(posix::make_unix_sockets(context));
+  TRY(posix::make_terminals(context));
+  TRY(set_up_group_terminal(context));
   RebuiltGroup group(TRY(ProcessTree::build(context, offset)), context);
   for (auto& [pid, process] : group.processes()) {
     if (process->record->zombie()) TRY(end_zombie(*process, offset));

@@ -48,6 +48,7 @@ class ProcessTree {
   Result<void> create(BareProcess& parent, const posix::Process& record);
   Result<std::unique_ptr<BareProcess>> clone(BareProcess& parent, int pid, int exit_signal);
   Result<void> lead_session(BareProcess& process, int pid);
+  Result<void> take_controlling_terminal(BareProcess& process);
   Result<void> create_orphans();
   bool is_orphan_of_live_session(const posix::Process& record, const BareProcess& parent) const;
   Result<BareProcess*> stand_in_session(BareProcess& parent, int session);

@@ -18,6 +18,8 @@
 #include "base/clock.h"
 #include "posix/wake_watch.h"
 #include "linux/process.h"
+#include "linux/pseudo_terminal.h"
+#include "posix/terminal.h"
 #include "restore/restore.h"
 #include "supervisor/attached_group.h"
 #include "supervisor/control.h"
@@ -83,8 +85,8 @@ class Supervisor {
   Result<void> prepare_signals();
   Result<std::unique_ptr<store::Store>> open_store();
   Result<void> redirect_streams();
-  Result<void> prepare_terminal();
-  Result<void> enter_namespaces(const std::optional<GroupClocks>& clocks);
+  Result<void> prepare_terminal(const std::optional<Fd>& file_system, unsigned number);
+  Result<void> enter_namespaces(const std::optional<GroupClocks>& clocks, unsigned terminal_number);
   Result<void> attach_process();
   Result<void> start_program();
   Result<void> restore_program(store::Store& store);
@@ -196,20 +198,27 @@ Result<void> Supervisor::redirect_streams() {
 }
 
 /// A program whose standard input is a terminal gets a pseudo terminal of its own in its place.
-Result<void> Supervisor::prepare_terminal() {
+Result<void> Supervisor::prepare_terminal(const std::optional<Fd>& file_system, unsigned number) {
+  terminal_.reset();
+  streams_ = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
   if (!isatty(STDIN_FILENO)) return {};
-  terminal_ = TRY(GroupTerminal::create(STDIN_FILENO));
+  terminal_ = TRY(GroupTerminal::create(STDIN_FILENO, file_system, number));
   for (int& stream : streams_) {
     if (isatty(stream)) stream = terminal_->slave();
   }
   return {};
 }
 
-Result<void> Supervisor::enter_namespaces(const std::optional<GroupClocks>& clocks) {
-  const int master = terminal_ ? terminal_->master() : -1;
+/// The group has a devpts instance of its own: a restore gives its pseudo terminals the numbers they had, whatever the machine has since.
+Result<void> Supervisor::enter_namespaces(const std::optional<GroupClocks>& clocks, unsigned terminal_number) {
   init_.reset();
-  init_.emplace(TRY(
-      GroupInit::launch({.clocks = clocks, .survive_supervisor = options_.survive_supervisor, .terminal_master = master})));
+  const auto file_system = TRY(make_terminal_file_system());
+  TRY(prepare_terminal(file_system, terminal_number));
+  const int master = terminal_ ? terminal_->master() : -1;
+  init_.emplace(TRY(GroupInit::launch({.clocks = clocks,
+                                       .survive_supervisor = options_.survive_supervisor,
+                                       .terminal_master = master,
+                                       .terminal_file_system = file_system ? file_system->get() : -1})));
   capturer_ = TRY(capture::Capturer::create({.pid_namespace = init_->pid_namespace(),
                                              .init_pid = init_->init_pid(),
                                              .kill_with_supervisor = !options_.survive_supervisor,
@@ -236,7 +245,7 @@ Result<void> Supervisor::attach_process() {
 }
 
 Result<void> Supervisor::start_program() {
-  TRY(enter_namespaces({}));
+  TRY(enter_namespaces({}, 0));
   const Fd here(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!here) return system_error("open the working directory");
   StartPlan plan;
@@ -258,7 +267,7 @@ Result<void> Supervisor::restore_epoch(const store::View& view) {
   TRY(view.verify());
   const auto tree = TRY(posix::ObjectTree::decode(view.objects()));
   const posix::Group& group = *TRY(tree.group());
-  TRY(enter_namespaces(GroupClocks{group.monotonic_ns(), group.boottime_ns()}));
+  TRY(enter_namespaces(GroupClocks{group.monotonic_ns(), group.boottime_ns()}, posix::group_terminal_number(tree)));
   posix::RestoreContext context(tree, view, *init_, streams_);
   context.terminal_master = terminal_ ? terminal_->master() : -1;
   auto rebuilt = TRY(restore::RebuiltGroup::build(context));
@@ -303,7 +312,6 @@ Result<int> Supervisor::run() {
   auto store = TRY(open_store());
   if (options_.detach) TRY(redirect_streams());
   AttachedGroup::sweep(options_.name);
-  if (options_.attach_pid == 0) TRY(prepare_terminal());
   if (options_.attach_pid != 0) {
     TRY(attach_process());
   } else if (resume_) {

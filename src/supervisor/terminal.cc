@@ -9,6 +9,8 @@
 #include <array>
 #include <span>
 
+#include "linux/pseudo_terminal.h"
+
 namespace perdure::supervisor {
 
 namespace {
@@ -38,14 +40,17 @@ bool pass(int from, int to) {
 GroupTerminal::GroupTerminal(int real, Fd master, Fd slave)
     : real_(real), master_(std::move(master)), slave_(std::move(slave)), stop_(eventfd(0, EFD_CLOEXEC)) {}
 
-Result<std::unique_ptr<GroupTerminal>> GroupTerminal::create(int real) {
-  Fd master(::open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC));
-  if (!master) return system_error("open /dev/ptmx");
-  if (grantpt(master.get()) != 0 || unlockpt(master.get()) != 0) return system_error("unlock a pseudo terminal");
-  std::array<char, 64> path{};
-  if (ptsname_r(master.get(), path.data(), path.size()) != 0) return system_error("name a pseudo terminal");
-  Fd slave(::open(path.data(), O_RDWR | O_NOCTTY | O_CLOEXEC));
-  if (!slave) return system_error(std::string("open ") + path.data());
+Result<std::unique_ptr<GroupTerminal>> GroupTerminal::create(int real, const std::optional<Fd>& file_system, unsigned number) {
+  const auto open = [&]() -> Result<Fd> {
+    Fd master(file_system ? ::openat(file_system->get(), "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC) : ::open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC));
+    if (!master) return system_error("open /dev/ptmx");
+    return master;
+  };
+  Fd master = file_system ? TRY(open_master(number, open)) : TRY(open());
+  if (unlockpt(master.get()) != 0) return system_error("unlock a pseudo terminal");
+  // TIOCGPTPEER: the other end, wherever its file system is mounted.
+  Fd slave(ioctl(master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!slave) return system_error("open a pseudo terminal");
   std::unique_ptr<GroupTerminal> terminal(new GroupTerminal(real, std::move(master), std::move(slave)));
   termios mode{};
   if (tcgetattr(real, &mode) != 0) return system_error("read the terminal's settings");

@@ -16,8 +16,9 @@ namespace perdure::supervisor {
 /// real terminal is in raw mode (the group's has the line discipline); the destructor passes on what is left and puts the old mode back.
 class GroupTerminal {
  public:
-  /// `real`: a descriptor of the terminal that perdure itself runs in.
-  static Result<std::unique_ptr<GroupTerminal>> create(int real);
+  /// `real`: a descriptor of the terminal that perdure itself runs in. `file_system`: the group's devpts instance, where the terminal gets this
+  /// `number`; absent: the machine's own, and any number.
+  static Result<std::unique_ptr<GroupTerminal>> create(int real, const std::optional<Fd>& file_system, unsigned number);
   ~GroupTerminal();
 
   int master() const { return master_.get(); }

@@ -1,5 +1,5 @@
 // Pseudo-terminals that the program opened itself: modes, window size, and bytes on their way in both directions.
-// covers: tty
+// covers: terminal
 #include "check.h"
 #include <pty.h>
 #include <sys/ioctl.h>

@@ -1,5 +1,5 @@
 // A pseudo-terminal whose slave side nobody has open, one in packet mode, one that is locked, one in exclusive mode.
-// covers: tty
+// covers: terminal
 #include "check.h"
 #include <pty.h>
 #include <sys/ioctl.h>

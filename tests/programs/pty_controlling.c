@@ -1,5 +1,5 @@
 // A session with a pseudo-terminal as its controlling terminal: foreground group, ^C, /dev/tty, hangup.
-// covers: tty
+// covers: terminal
 #include "check.h"
 #include <pty.h>
 #include <sys/ioctl.h>
@@ -20,6 +20,7 @@ static void in_session(int terminal) {
     MUST(setpgid(0, 0));
     mark("job");
     while (!interrupted) usleep(1000);
+    MUST(open("/dev/tty", O_RDWR));  // inherited from the session's leader
     _exit(0);
   }
   wait_mark("job");
