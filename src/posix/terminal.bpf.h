@@ -20,6 +20,7 @@ struct TerminalEnd {
   uint64_t echo_head, echo_tail;
   uint32_t quotes_next;               ///< after ^V
   uint32_t pushed;                    ///< what was there when lines began to be gathered is readable as it is
+  uint32_t has_no_room;               ///< what comes waits before the line discipline until some of the ring has been read
   uint32_t is_moving;                 ///< the kernel was taking in what had come: what was read of it is of no use
   uint8_t settings[44];               ///< struct termios2
   uint8_t window_size[8];             ///< struct winsize
@@ -86,6 +87,7 @@ struct tty_port {
 };
 struct n_tty_data {
   size_t read_head, echo_head, read_tail, echo_tail;
+  bool no_room;
   unsigned char lnext : 1;
   unsigned char push : 1;
   uint8_t read_buf[kTerminalRingBytes];
@@ -133,6 +135,7 @@ static __always_inline void fill_terminal_end(uint64_t address, struct TerminalE
   end->packet_mode = terminal->ctrl.packet;
   end->packet_status = terminal->ctrl.pktstatus;
   end->is_moving = port_is_busy(terminal->port);
+  end->has_no_room = lines->no_room;
   end->read_head = lines->read_head;
   end->read_tail = lines->read_tail;
   end->echo_head = lines->echo_head;

@@ -42,10 +42,12 @@ Received received(const TerminalEnd& end, std::span<const TerminalInputRecord* c
   return result;
 }
 
-Result<std::string> unprocessed(std::span<const TerminalInputRecord* const> input) {
+/// What waits before the line discipline. As long as that has room, the kernel is about to hand it on.
+Result<std::string> unprocessed(const TerminalEnd& end, std::span<const TerminalInputRecord* const> input) {
   std::string bytes;
   for (const TerminalInputRecord* buffer : input) {
     if (buffer->index == 0) continue;
+    if (end.has_no_room == 0) return std::unexpected(Error{"bytes are on their way through it", EAGAIN});
     if (buffer->length > kTerminalBufferLimit) return failure("more waits in it than can be read");
     bytes.append(reinterpret_cast<const char*>(input_bytes(*buffer).data()), buffer->length);
   }
@@ -81,15 +83,15 @@ Result<void> capture_pair(const TerminalRecord& source, const FileTable& table, 
   state.set_foreground_group(static_cast<int>(source.foreground_group));
   const auto to_master = table.terminal_input.of(source.terminal);
   const auto to_slave = table.terminal_input.of(source.other_end);
-  state.set_output(received(master, to_master).bytes + TRY(unprocessed(to_master)));
+  state.set_output(received(master, to_master).bytes + TRY(unprocessed(master, to_master)));
   const Received input = received(slave, to_slave);
   state.set_input(input.bytes);
   if (gathers_lines(slave)) state.mutable_line_ends()->Add(input.line_ends.begin(), input.line_ends.end());
   state.set_pushed(slave.pushed != 0);
   state.set_quotes_next(slave.quotes_next != 0);
-  state.set_unprocessed_input(TRY(unprocessed(to_slave)));
+  state.set_unprocessed_input(TRY(unprocessed(slave, to_slave)));
   const bool has_input = !state.input().empty() || !state.unprocessed_input().empty();
-  if (!state.opened() && has_input) return failure("something was typed into it before anybody opened it");
+  if (!state.opened() && has_input) return failure("something was typed into it before anybody has opened it");
   return {};
 }
 
