@@ -102,14 +102,9 @@ class Filler {
     std::vector<int> files;
     for (const uint64_t id : message.open_files()) files.push_back(TRY(context_.open_file(id)));
     const Envelope envelope(message, files, address);
-    const int flags = message.urgent() ? MSG_OOB : 0;
-    auto sent = send_as(from, envelope, flags, message);
-    if (!sent && sent.error().error_number == EAGAIN) {
-      // It was sent when the buffer was larger than the default. What it was at last is set in the end.
-      setsockopt(from, SOL_SOCKET, SO_SNDBUFFORCE, &kLargestSendBuffer, sizeof kLargestSendBuffer);
-      sent = send_as(from, envelope, flags, message);
-    }
-    return sent;
+    // It may have been sent when the buffer was larger than the default, or than it is now, which is set in the end.
+    setsockopt(from, SOL_SOCKET, SO_SNDBUFFORCE, &kLargestSendBuffer, sizeof kLargestSendBuffer);
+    return send_as(from, envelope, message.urgent() ? MSG_OOB : 0, message);
   }
 
   Result<void> send_as(int from, const Envelope& envelope, int flags, const UnixMessage& message) {
