@@ -1,4 +1,7 @@
 // Descriptors that travel in messages of UNIX sockets (SCM_RIGHTS): open files that perhaps no process has.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "capture/internal.h"
@@ -35,7 +38,8 @@ Result<void> Capturer::capture_in_flight(Context& context, PausedState& state) {
     }
     if (all_known) continue;
     if (!in_flight->receiver) {
-      return failure("descriptors are in flight over a UNIX connection that is not accepted yet, and no process has others of those files");
+      for (const posix::FileRecord* file : files) TRY(capture_out_of_reach(*file, in_flight->queue->files, context, state));
+      continue;
     }
     const Fd receiver = TRY(context.duplicate(*in_flight->receiver));
     auto peeked = TRY(posix::peek_descriptors(receiver.get(), *in_flight->queue, *in_flight->message));
@@ -47,6 +51,26 @@ Result<void> Capturer::capture_in_flight(Context& context, PausedState& state) {
     }
   }
   return {};
+}
+
+/// Nobody can peek at what a connection holds that is not accepted yet: its files are found by their paths, as far as their kinds need any.
+Result<void> Capturer::capture_out_of_reach(const posix::FileRecord& file, const posix::FileTable& table, Context& context, PausedState& state) {
+  const auto object = state.records.find(context.file_object(file.file));
+  if (object != state.records.end() && object->second.open_file().kind_case() != posix::OpenFile::KIND_NOT_SET) return {};
+  posix::FileRecord& record = context.keep(file);
+  const auto* path = table.paths.find(file.file);
+  if (path != nullptr && file.link_count != 0 && (S_ISREG(file.inode_mode) || S_ISDIR(file.inode_mode) || S_ISCHR(file.inode_mode))) {
+    const std::string within = TRY(context.path_within_group(options_.init_pid, file.device, path_in_file_system(*path)));
+    Fd found(::open(fmt::format("/proc/{}/root{}", options_.init_pid, within).c_str(), O_PATH | O_CLOEXEC));
+    struct stat status {};
+    if (!found || fstat(found.get(), &status) != 0 || status.st_ino != file.inode_number) {
+      return failure(fmt::format("'{}' is in flight over a UNIX connection that is not accepted yet, and is not where it was opened", within));
+    }
+    record.descriptor = context.keep(std::move(found));
+  }
+  auto captured = capture_file({record, getpid(), 0, table}, context, state);
+  if (captured || record.descriptor >= 0) return captured;
+  return std::unexpected(std::move(captured.error()).in("a descriptor is in flight over a UNIX connection that is not accepted yet, and no process has another of its file"));
 }
 
 }  // namespace perdure::capture

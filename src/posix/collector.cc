@@ -73,6 +73,7 @@ void sort_record(const RecordHeader& header, FileTable& table) {
     case kTerminalRecord: table.terminals.add(as<TerminalRecord>(header)); break;
     case kTerminalInputRecord: table.terminal_input.add(as<TerminalInputRecord>(header)); break;
     case kSocketRecord: add_socket(as<SocketRecord>(header), table); break;
+    case kFilePathRecord: table.paths.add(as<FilePathRecord>(header)); break;
     case kFileLockRecord: table.locks.add(as<FileLockRecord>(header)); break;
   }
 }
@@ -93,6 +94,7 @@ void seal(FileTable& table) {
   table.sockets.seal();
   table.waiting_connections.seal();
   table.locks.seal();
+  table.paths.seal();
 }
 
 Result<void> status_result(uint32_t status, const char* what) {
@@ -141,13 +143,20 @@ std::span<const std::byte> input_bytes(const TerminalInputRecord& input) {
   return {reinterpret_cast<const std::byte*>(&input + 1), std::min<size_t>(input.length, kTerminalBufferLimit)};
 }
 
-std::string watched_path(const InotifyWatchRecord& watch) {
-  const char* name = reinterpret_cast<const char*>(&watch + 1);
-  const char* end = name + watch.path_bytes;
+namespace {
+
+/// From names, each with a terminating zero, the last component first.
+std::string joined(const char* name, size_t bytes) {
+  const char* end = name + bytes;
   std::string path;
   for (; name < end; name += std::strlen(name) + 1) path.insert(0, std::string("/") + name);
   return path;
 }
+
+}  // namespace
+
+std::string watched_path(const InotifyWatchRecord& watch) { return joined(reinterpret_cast<const char*>(&watch + 1), watch.path_bytes); }
+std::string path_in_file_system(const FilePathRecord& path) { return joined(reinterpret_cast<const char*>(&path + 1), path.path_bytes); }
 
 struct Collector::Programs {
   std::unique_ptr<::collect, SkeletonDeleter> skeleton;

@@ -79,6 +79,7 @@ struct FileTable {
   ObjectRecords<SocketRecord, &SocketRecord::file> sockets;
   ObjectRecords<SocketRecord, &SocketRecord::sock> waiting_connections;  ///< sockets that wait to be accepted: they have no file yet
   OwnedRecords<FileLockRecord, &FileLockRecord::inode, &FileLockRecord::lock> locks;
+  ObjectRecords<FilePathRecord, &FilePathRecord::file> paths;  ///< of files in flight alone
 };
 /// What a pipe's buffer holds; empty when it could not be read.
 std::span<const std::byte> buffer_bytes(const PipeBufferRecord& buffer);
@@ -86,6 +87,7 @@ std::span<const std::byte> buffer_bytes(const PipeBufferRecord& buffer);
 std::span<const std::byte> input_bytes(const TerminalInputRecord& input);
 /// A path of what is watched within its file system, from that one's root; empty when it has no name.
 std::string watched_path(const InotifyWatchRecord& watch);
+std::string path_in_file_system(const FilePathRecord& path);
 
 /// What waits in a socket's receive queue. Pointers lead into `files.records`. Move only.
 struct SocketQueue {

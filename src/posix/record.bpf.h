@@ -44,6 +44,7 @@ enum RecordKind {
   kQueuedMessageRecord,
   kInotifyWatchRecord,
   kTerminalInputRecord,
+  kFilePathRecord,
 };
 
 enum CollectorLimits {

@@ -27,6 +27,14 @@ struct SocketMessageRecord {
   uint8_t receiver_name[32];          ///< of a datagram: to which of our addresses it was sent; as sender_name
 };
 
+/// Where a file lies that was sent along with a message. The tail is a path of it within its file system, from its own name up to the root's, each
+/// with a terminating zero.
+struct FilePathRecord {
+  struct RecordHeader header;
+  uint64_t file;
+  uint64_t path_bytes;
+};
+
 #ifdef __cplusplus
 }  // namespace perdure::posix
 #endif
@@ -101,6 +109,16 @@ static __always_inline void fill_sender(uint64_t sender, struct SocketMessageRec
   bpf_probe_read_kernel(record->sender_name, size, (void *)(name + FIELD_OFFSET(unix_address, name)));
 }
 
+static __noinline int put_file_path(struct Pass *pass, uint64_t file) {
+  struct FilePathRecord *record = begin_record(pass, sizeof(*record), 2 * kPathBytesLimit);
+  if (!record) return 0;
+  record->file = file;
+  uint64_t size = at_most(copy_names(pass, ADDRESS(KERNEL(file, file), f_path.dentry), (uint8_t *)(record + 1)), kPathBytesLimit);
+  record->path_bytes = size;
+  finish_record(pass, &record->header, kFilePathRecord, sizeof(*record) + size);
+  return 1;
+}
+
 /// The files sent along with the message at request->address, from the request->next'th on.
 static __always_inline void put_in_flight(struct Pass *pass) {
   struct CollectRequest *request = pass->request;
@@ -110,7 +128,12 @@ static __always_inline void put_in_flight(struct Pass *pass) {
   REPEAT(kInFlightLimit) {
     uint64_t index = request->next;
     if (index >= count) break;
-    if (!put_file(pass, word_at(slots + index * 8), 0xffffffff - index, request->address, level)) break;
+    uint64_t file = word_at(slots + index * 8), start = request->used;
+    if (!put_file(pass, file, 0xffffffff - index, request->address, level)) break;
+    if (!put_file_path(pass, file)) {
+      request->used = start;
+      break;
+    }
     request->next = index + 1;
   }
 }
