@@ -34,7 +34,7 @@ KINDS = set("""
 threads registers xsave signals-pending signal-handlers signal-mask timers memory-private memory-shared mappings credentials rlimits umask cwd
 names scheduling prctl sessions zombies futex-robust rseq clocks blocked-syscalls
 pipe unix-socket unix-queue tcp-listen udp epoll eventfd timerfd signalfd inotify pidfd memfd mqueue sysv-shm sysv-sem sysv-msg file-locks
-file-offset file-flags deleted-file terminal directory fifo descriptors scm-rights
+file-offset file-flags deleted-file tty terminal directory fifo descriptors scm-rights
 """.split())
 MODES = ("alone", "plain", "audit", "reboot")
 KNOWN_GAPS = gaps.read()

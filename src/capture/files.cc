@@ -120,10 +120,12 @@ Result<posix::ObjectId> Capturer::Context::inode_object(const posix::FileSource&
 }
 
 Result<void> Capturer::read_files(PausedState& state) {
+  const auto main_tables = posix::main_tables(state.tasks);
   for (const posix::ThreadRecord* thread : state.tasks.threads) {
     const posix::ThreadBrief& brief = thread->brief;
     if (is_scaffold(brief) || is_dead(brief) || brief.files == 0 || state.tables.contains(brief.files)) continue;
-    const pid_t host_pid = state.process_handle(brief);
+    const bool own = main_tables.at(brief.signal) != brief.files;
+    const pid_t host_pid = own ? static_cast<pid_t>(brief.host_tid) : state.process_handle(brief);
     state.tables.emplace(brief.files, TRY(collector_.files(host_pid)));
     state.table_owner[brief.files] = host_pid;
   }

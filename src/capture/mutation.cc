@@ -200,19 +200,22 @@ void leave_out_clocks(ObjectRecords& records) {
   }
 }
 
-/// Bare pairs, which control nothing.
-void leave_out_terminals(ObjectRecords& records) {
+void leave_out_group_terminal(ObjectRecords& records) {
   for (auto& [id, object] : records) {
     if (object.has_group()) object.mutable_group()->clear_terminal();
   }
+}
+
+/// Bare pairs, which control nothing.
+void leave_out_terminals(ObjectRecords& records) {
   each_process(records, [](posix::Process& process) { process.clear_controlling_terminal(); });
   each_file(records, [](posix::OpenFile& file) {
     if (!file.terminal().has_state()) return;
     posix::PseudoTerminal& state = *file.mutable_terminal()->mutable_state();
-    const std::string blank_settings(state.settings().size(), '\0');
-    state.Clear();
-    state.set_settings(blank_settings);
-    state.set_opened(true);
+    posix::PseudoTerminal bare;
+    bare.set_settings(std::string(state.settings().size(), '\0'));
+    bare.set_opened(true);
+    state = std::move(bare);
   });
 }
 
@@ -285,6 +288,7 @@ constexpr struct Mutation {
     {"file-offset", leave_out_positions},
     {"file-flags", leave_out_file_flags},
     {"deleted-file", leave_out_pages_only},
+    {"tty", leave_out_group_terminal},
     {"terminal", leave_out_terminals},
     {"directory", leave_out_positions},
     {"fifo", leave_out_fifos},

@@ -69,6 +69,7 @@ Result<void> Capturer::read_directories(PausedState& state) {
 
 Result<void> Capturer::build_tasks(PausedState& state) {
   host_pids_.clear();
+  const auto main_tables = posix::main_tables(state.tasks);
   std::map<uint64_t, const posix::ThreadRecord*> leaders;
   std::map<uint64_t, const posix::ThreadRecord*> living;  // any live thread of each process
   for (const posix::ThreadRecord* thread : state.tasks.threads) {
@@ -85,6 +86,9 @@ Result<void> Capturer::build_tasks(PausedState& state) {
     auto record = TRY(posix::thread_record(*thread, *credentials, call == state.calls.end() ? posix::BlockedCall{} : call->second));
     posix::add_pending_signals(state.tasks, brief.task, record.mutable_pending());
     if (leader_exited) posix::forget_user_memory(record);
+    if (brief.files != 0 && main_tables.at(brief.signal) != brief.files) {
+      record.set_descriptor_table(identities_.of(ObjectKind::descriptor_table, brief.files));
+    }
     *state.records[identities_.of(ObjectKind::thread, brief.task, brief.start_boottime_ns)].mutable_thread() = std::move(record);
   }
   std::set<int> pids;
@@ -109,7 +113,9 @@ Result<void> Capturer::build_tasks(PausedState& state) {
     if (!zombie) {
       host_pids_.push_back(static_cast<pid_t>(brief.host_tgid));
       process.set_address_space(identities_.of(ObjectKind::address_space, brief.mm));
-      process.set_descriptor_table(identities_.of(ObjectKind::descriptor_table, brief.files));
+      const auto table = main_tables.find(signal);
+      if (table == main_tables.end()) return std::unexpected(Error{fmt::format("process {} is about to end", brief.tgid), EAGAIN});
+      process.set_descriptor_table(identities_.of(ObjectKind::descriptor_table, table->second));
       process.set_file_system_context(identities_.of(ObjectKind::file_system_context, brief.fs));
       process.set_signal_handlers(identities_.of(ObjectKind::signal_handlers, brief.sighand));
       const auto* handlers = state.tasks.signal_handlers.find(brief.sighand);

@@ -78,6 +78,7 @@ class Driven {
   const uint64_t mask_;
 };
 
+/// Of the thread itself, which may have a descriptor table of its own.
 Result<Fd> take_over(int64_t number, pid_t pid) {
   if (number < 0) return std::unexpected(Error{fmt::format("open a userfaultfd in process {}", pid), static_cast<int>(-number)});
   return duplicate_descriptor(TRY(open_pidfd(pid)).get(), static_cast<int>(number));
@@ -111,7 +112,7 @@ Result<Fd> drive_stub(TracedThread& thread, pid_t pid, uint64_t address) {
   const Driven driven(thread, saved, mask);
   TRY(thread.set_signal_mask(kAllSignals));
   TRY(run_through_syscall(thread, nullptr));
-  auto taken = take_over(static_cast<int64_t>(TRY(thread.registers()).rax), pid);
+  auto taken = take_over(static_cast<int64_t>(TRY(thread.registers()).rax), thread.tid());
   TRY(run_through_syscall(thread, nullptr));
   return taken;
 }
@@ -136,7 +137,7 @@ Result<Fd> open_remote_userfaultfd(TracedThread& thread, pid_t pid, uint64_t vds
   if (room.size >= kRemoteUserfaultfdBytes) return drive_stub(thread, pid, vdso + room.offset + room.size - kRemoteUserfaultfdBytes);
   auto remote = TRY(RemoteSyscalls::begin(thread, syscall_address));
   const auto number = TRY(remote.call(SYS_userfaultfd, {kFlags}));
-  auto taken = take_over(number, pid);
+  auto taken = take_over(number, thread.tid());
   if (number >= 0) TRY(remote.checked("close a userfaultfd", SYS_close, {static_cast<uint64_t>(number)}));
   return taken;
 }

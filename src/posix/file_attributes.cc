@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <thread>
 
 namespace perdure::posix {
@@ -37,6 +38,14 @@ Result<void> set_owner(int fd, const OpenFile& file, pid_t owner) {
   return {};
 }
 
+/// One that is not is in flight in a socket.
+bool is_in_a_table(ObjectId id, const ObjectTree& tree) {
+  return std::ranges::any_of(tree.objects(), [&](const auto& entry) {
+    const auto& descriptors = entry.second.descriptor_table().descriptors();
+    return std::ranges::find(descriptors, id, &Descriptor::open_file) != descriptors.end();
+  });
+}
+
 Result<void> take_lock(int fd, const record::FileLock& lock) {
   if (lock.kind() == record::FileLock::kFlock) {
     if (flock(fd, (lock.type() == F_RDLCK ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) return system_error("lock an open file again (flock)");
@@ -58,8 +67,19 @@ struct flock lock_argument(const record::FileLock& lock) {
   return argument;
 }
 
-Result<void> restore_file_attributes(int fd, const OpenFile& file, const RestoreContext& context) {
-  const int flags = static_cast<int>(file.flags());
+Result<void> add_async_flags(SyscallBatch& batch, const DescriptorTable& table, RestoreContext& context) {
+  for (const Descriptor& descriptor : table.descriptors()) {
+    const uint64_t flags = TRY(context.tree.open_file(descriptor.open_file()))->flags();
+    if ((flags & O_ASYNC) == 0 || (flags & O_PATH) != 0 || !context.async_files.insert(descriptor.open_file()).second) continue;
+    batch.add("have an open file send signals", SYS_fcntl, {static_cast<uint64_t>(descriptor.number()), F_SETFL, flags & kStatusFlags});
+  }
+  return {};
+}
+
+Result<void> restore_file_attributes(int fd, ObjectId id, const RestoreContext& context) {
+  const OpenFile& file = *TRY(context.tree.open_file(id));
+  int flags = static_cast<int>(file.flags());
+  if ((flags & O_ASYNC) != 0 && is_in_a_table(id, context.tree)) flags &= ~O_ASYNC;
   if (flags & O_PATH) return {};
   for (const record::FileLock& lock : file.locks()) TRY(take_lock(fd, lock));
   if (file.owner_signal() != 0 && fcntl(fd, F_SETSIG, file.owner_signal()) != 0) return system_error("set the signal of an open file");

@@ -181,7 +181,11 @@ Result<Fd> restore_memory_inode(ObjectId id, const Inode& inode, RestoreContext&
   }
   TRY(fill(file.get(), id, inode, context.view));
   if (!seals_bar_mapping(inode)) TRY(add_seals(inode, file.get()));
-  return file;
+  if (inode.kind() != Inode::kDeleted) return file;
+  // A program's file cannot be its executable as long as anybody has it open for writing.
+  Fd readable(::open(fmt::format("/proc/self/fd/{}", file.get()).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!readable) return system_error(fmt::format("open '{}' again", inode.path()));
+  return readable;
 }
 
 Result<void> finish_memory_inode(const Inode& inode, int file) {

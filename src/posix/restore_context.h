@@ -71,6 +71,12 @@ class RestoreContext {
   /// Pseudo terminals, which are made before the processes (see terminal.h).
   TerminalsUnderWay terminals;
 
+  /// Descriptor tables that a process has filled again: others that share one find it so.
+  std::set<ObjectId> filled_tables;
+
+  /// Open files whose O_ASYNC is set again (see file_attributes.h).
+  std::set<ObjectId> async_files;
+
   /// Signalfds in epoll sets that a process has added (see epoll.h).
   std::set<std::pair<ObjectId, int>> signal_watches;
 

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <ctime>
 #include <map>
+#include <set>
 
 #include "posix/blocked_syscall.h"
 #include "posix/extended_state.h"
@@ -76,9 +77,7 @@ Result<void> refuse_unusual_sharing(const TaskTable& table) {
   std::map<uint64_t, const ThreadRecord*> space_user;
   std::map<uint64_t, const ThreadRecord*> handlers_user;
   std::map<uint64_t, const ThreadRecord*> context_user;
-  std::map<uint64_t, const ThreadRecord*> table_user;
   std::map<uint64_t, uint64_t> context_of_process;
-  std::map<uint64_t, uint64_t> table_of_process;
   for (const ThreadRecord* thread : table.threads) {
     const ThreadBrief& brief = thread->brief;
     if (brief.tgid <= kShepherdPid || brief.exit_state != 0 || brief.mm == 0) continue;
@@ -91,15 +90,53 @@ Result<void> refuse_unusual_sharing(const TaskTable& table) {
     if (context_of_process.try_emplace(brief.signal, brief.fs).first->second != brief.fs) {
       return refuse(*thread, "does not share its working directory with its process");
     }
-    if (other_process(table_user, brief.files)) return refuse(*thread, "shares its descriptor table with another process");
-    if (table_of_process.try_emplace(brief.signal, brief.files).first->second != brief.files) {
-      return refuse(*thread, "does not share its descriptor table with its process");
+  }
+  return {};
+}
+
+/// Descriptor tables can be made anew that a process shares with its parent, and those that a thread has for itself.
+Result<void> refuse_unusual_tables(const TaskTable& table) {
+  std::vector<const ThreadRecord*> users;
+  for (const ThreadRecord* thread : table.threads) {
+    const ThreadBrief& brief = thread->brief;
+    if (brief.tgid > kShepherdPid && brief.exit_state == 0 && brief.files != 0) users.push_back(thread);
+  }
+  const auto process_tables = main_tables(table);
+  std::map<uint64_t, std::map<uint32_t, const ThreadRecord*>> sharers;  // by table, then by process
+  for (const ThreadRecord* thread : users) {
+    if (process_tables.at(thread->brief.signal) == thread->brief.files) sharers[thread->brief.files].emplace(thread->brief.tgid, thread);
+  }
+  std::set<uint64_t> own;
+  for (const ThreadRecord* thread : users) {
+    const uint64_t common = process_tables.at(thread->brief.signal);
+    if (common == thread->brief.files) continue;
+    const bool shared = sharers.contains(thread->brief.files) || !own.insert(thread->brief.files).second;
+    if (shared || sharers[common].size() > 1) return refuse(*thread, "shares a descriptor table with some threads of its process, or with another process, and not with others");
+  }
+  for (const auto& [address, processes] : sharers) {
+    const ThreadRecord* first = nullptr;
+    for (const auto& [pid, thread] : processes) {
+      const auto* process = table.processes.find(thread->brief.signal);
+      if (process != nullptr && processes.contains(process->parent_tgid)) continue;
+      if (first != nullptr) return refuse(*thread, "shares its descriptor table with a process that is neither its parent nor its child");
+      first = thread;
     }
   }
   return {};
 }
 
 }  // namespace
+
+std::map<uint64_t, uint64_t> main_tables(const TaskTable& table) {
+  std::map<uint64_t, uint64_t> tables;
+  for (const bool leader : {true, false}) {
+    for (const ThreadRecord* thread : table.threads) {
+      const ThreadBrief& brief = thread->brief;
+      if ((brief.tid == brief.tgid) == leader && brief.exit_state == 0 && brief.files != 0) tables.try_emplace(brief.signal, brief.files);
+    }
+  }
+  return tables;
+}
 
 user_regs_struct user_registers(const ThreadRecord& thread) {
   user_regs_struct registers{};
@@ -159,6 +196,7 @@ Result<void> refuse_what_cannot_be_saved(const TaskTable& table) {
     const auto* space = table.address_spaces.find(thread->brief.mm);
     if (space != nullptr && space->local_descriptor_table != 0) return refuse(*thread, "has a local descriptor table (modify_ldt)");
   }
+  TRY(refuse_unusual_tables(table));
   return refuse_unusual_sharing(table);
 }
 

@@ -3,6 +3,7 @@
 
 #include <sys/user.h>
 
+#include <map>
 #include <optional>
 
 #include "base/result.h"
@@ -27,6 +28,9 @@ Result<Thread> thread_record(const ThreadRecord& thread, const CredentialsRecord
 
 /// Refuses, by name, what no thread of a group may have because it cannot be read or cannot be made again.
 Result<void> refuse_what_cannot_be_saved(const TaskTable& table);
+
+/// The descriptor table of each process with live threads (by ThreadBrief::signal): that of its first live one. Other threads may have one of their own.
+std::map<uint64_t, uint64_t> main_tables(const TaskTable& table);
 
 /// Drops from the record of a first thread that has exited what would act on user memory once more when it exits again.
 void forget_user_memory(Thread& thread);

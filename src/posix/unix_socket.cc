@@ -80,7 +80,7 @@ class UnixSocketKind final : public FileKind {
     if (made == context.unix_sockets.sockets.end()) return failure("a UNIX socket was not made");
     Fd fd = std::move(made->second);
     context.unix_sockets.sockets.erase(made);
-    if (fcntl(fd.get(), F_SETFL, file.flags() & (O_NONBLOCK | O_ASYNC)) != 0) return system_error("set a socket's flags");
+    if (fcntl(fd.get(), F_SETFL, file.flags() & O_NONBLOCK) != 0) return system_error("set a socket's flags");
     return fd;
   }
 

@@ -19,6 +19,8 @@ namespace {
 constexpr int64_t kBirthTimeoutNs = 10 * kNanosecondsPerSecond;
 constexpr int kInitPid = 1;
 constexpr int kShepherdPid = 2;
+/// So that whoever is born of it can share its parent's descriptor table.
+constexpr bool kStandInShares = true;
 /// Below the red zone of a bare task's stack, where nothing lives.
 constexpr uint64_t kScratchBelowStack = 4096;
 
@@ -82,8 +84,9 @@ Result<void> ProcessTree::create_children(BareProcess& parent, int parent_pid, i
   return {};
 }
 
-Result<std::unique_ptr<BareProcess>> ProcessTree::clone(BareProcess& parent, int pid, int exit_signal) {
+Result<std::unique_ptr<BareProcess>> ProcessTree::clone(BareProcess& parent, int pid, int exit_signal, bool shares_descriptors) {
   clone_args arguments{};
+  arguments.flags = shares_descriptors ? CLONE_FILES : 0;
   const pid_t wanted = pid;
   const uint64_t scratch = TRY(parent.leader.registers()).rsp - kScratchBelowStack;
   arguments.exit_signal = static_cast<uint64_t>(exit_signal);
@@ -104,6 +107,7 @@ Result<std::unique_ptr<BareProcess>> ProcessTree::clone(BareProcess& parent, int
   auto process = TRY(take_over(host_pid));
   process->leader = std::move(leader);
   process->session = parent.session;
+  if (shares_descriptors) process->transport = parent.transport;
   return process;
 }
 
@@ -132,7 +136,8 @@ Result<void> ProcessTree::create(BareProcess& parent, const posix::Process& reco
   if (record.session() != wanted && record.session() != parent.session && !context_->tree.processes().contains(record.session())) {
     born_from = TRY(stand_in_session(parent, record.session()));
   }
-  auto process = TRY(clone(*born_from, wanted, record.exit_signal()));
+  const bool shares_descriptors = parent.record != nullptr && record.descriptor_table() != 0 && parent.record->descriptor_table() == record.descriptor_table();
+  auto process = TRY(clone(*born_from, wanted, record.exit_signal(), shares_descriptors));
   process->record = &record;
   BareProcess& child = *process;
   processes_[wanted] = std::move(process);
@@ -163,7 +168,7 @@ Result<void> ProcessTree::create_orphans() {
   for (const auto& [pid, record] : context_->tree.processes()) {
     const auto leader = processes_.find(record->session());
     if (processes_.contains(pid) || leader == processes_.end()) continue;
-    auto process = TRY(clone(*leader->second, ++free_number, 0));
+    auto process = TRY(clone(*leader->second, ++free_number, 0, kStandInShares));
     BareProcess& parent = *stand_ins_.emplace(free_number, StandIn{std::move(process), leader->second.get()}).first->second.process;
     TRY(create(parent, *record));
   }
@@ -173,13 +178,13 @@ Result<void> ProcessTree::create_orphans() {
 /// Whoever is born below the stand-in comes to `parent`, which inherits orphans, when the stand-in ends.
 Result<BareProcess*> ProcessTree::stand_in_session(BareProcess& parent, int session) {
   if (const auto known = stand_ins_.find(session); known != stand_ins_.end()) return known->second.process.get();
-  auto process = TRY(clone(parent, session, parent.record == nullptr ? SIGCHLD : 0));
+  auto process = TRY(clone(parent, session, parent.record == nullptr ? SIGCHLD : 0, kStandInShares));
   TRY(lead_session(*process, session));
   return stand_ins_.emplace(session, StandIn{std::move(process), &parent}).first->second.process.get();
 }
 
 Result<void> ProcessTree::stand_in_group(BareProcess& member, int group) {
-  auto process = TRY(clone(member, group, 0));
+  auto process = TRY(clone(member, group, 0, kStandInShares));
   auto remote = TRY(RemoteSyscalls::begin(process->leader, process->vdso + vdso_syscall_offset_));
   TRY(remote.checked("make a process group", SYS_setpgid, {0, 0}));
   stand_ins_.emplace(group, StandIn{std::move(process), &member});

@@ -41,7 +41,7 @@ Result<void> connect_files(posix::RestoreContext& context) {
   }
   for (const auto& [id, object] : context.tree.objects()) {
     if (!object.has_open_file() || !posix::file_kind_of(object.open_file())->keeps_flags()) continue;
-    TRY(posix::restore_file_attributes(TRY(context.open_file(id)), object.open_file(), context));
+    TRY(posix::restore_file_attributes(TRY(context.open_file(id)), id, context));
   }
   return {};
 }

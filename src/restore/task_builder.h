@@ -24,7 +24,8 @@ struct BareProcess {
   Fd memory;                    ///< /proc/PID/mem
   uint64_t vdso = 0;            ///< where its vDSO lies at present
   uint64_t stub = 0;            ///< where its batch stub lies; 0 before and after
-  int transport = PERDURE_INIT_TRANSPORT;  ///< number under which it holds the socket that descriptors arrive by
+  /// Number under which it holds the socket that descriptors arrive by; one for all that share a descriptor table.
+  std::shared_ptr<int> transport = std::make_shared<int>(PERDURE_INIT_TRANSPORT);
   std::map<int, TracedThread> threads;  ///< all but the leader, by TID
   std::map<int, uint64_t> abort_addresses;  ///< by TID: where a thread goes on that was within an rseq critical section
   bool released = false;                ///< it runs on as itself
@@ -46,7 +47,7 @@ class ProcessTree {
   ProcessTree(posix::RestoreContext& context, uint64_t offset) : context_(&context), vdso_syscall_offset_(offset) {}
   Result<void> create_children(BareProcess& parent, int parent_pid, int session_wanted, bool same_session);
   Result<void> create(BareProcess& parent, const posix::Process& record);
-  Result<std::unique_ptr<BareProcess>> clone(BareProcess& parent, int pid, int exit_signal);
+  Result<std::unique_ptr<BareProcess>> clone(BareProcess& parent, int pid, int exit_signal, bool shares_descriptors);
   Result<void> lead_session(BareProcess& process, int pid);
   Result<void> take_controlling_terminal(BareProcess& process);
   Result<void> create_orphans();

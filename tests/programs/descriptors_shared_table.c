@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
   const pid_t child = MUST(syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL));
   if (child == 0) {
     wait_released(0);
+    MUST(fcntl(fd, F_GETFD));
     MUST(dup2(MUST(open(second, O_RDWR | O_CREAT, 0600)), 500));
     MUST(close(fd));
     _exit(0);
