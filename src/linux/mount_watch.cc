@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <sstream>
 #include <tuple>
 #include <vector>
@@ -64,7 +65,9 @@ Result<std::string> MountWatch::own_mount() {
   const auto ours = parse(TRY(read_file("/proc/thread-self/mountinfo")));
   std::vector<Mount> only_theirs;
   std::ranges::set_difference(theirs, ours, std::back_inserter(only_theirs));
-  const auto found = std::ranges::find_if(only_theirs, [](const Mount& mount) { return mount.place != "/proc"; });
+  // One of each comes from init: whatever lies over them does not.
+  std::set<std::string> from_init{"/proc", "/dev/pts"};
+  const auto found = std::ranges::find_if(only_theirs, [&](const Mount& mount) { return from_init.erase(mount.place) == 0; });
   own_mount_ = found == only_theirs.end() ? "" : found->place;
   read_ = true;
   return own_mount_;

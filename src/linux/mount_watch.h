@@ -10,7 +10,7 @@
 
 namespace perdure {
 
-/// Watches the mount namespace of a process. One made for it gets every mount of this process's own namespace as it comes, but /proc is its own.
+/// Watches the mount namespace of a process. One made for it gets every mount of this process's own namespace as it comes; /proc and /dev/pts are its own.
 class MountWatch {
  public:
   static Result<MountWatch> open(pid_t host_pid);
