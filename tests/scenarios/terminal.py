@@ -123,7 +123,8 @@ def bash_prompt(life):
     group.expect("a line\r\na line\r\n")  # once by the terminal's echo, once by cat, which is still in the foreground
     group.type("\x1a")  # ^Z stops it
     group.expect(r"Stopped\s+cat")
-    group.type("bg; kill -9 %%; wait; exit 0\n")
+    # Not by way of bg: cat would be stopped again, by reading from the terminal in the background, and keep bash from exiting.
+    group.type("kill -9 %%; while kill -0 %% 2> /dev/null; do :; done; exit 0\n")
     life.expect_end()
 
 
