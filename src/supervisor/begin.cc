@@ -1,0 +1,218 @@
+// How a group comes under a supervisor: its store, and the program started, attached to, or restored.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+
+#include "linux/process.h"
+#include "linux/pseudo_terminal.h"
+#include "restore/restore.h"
+#include "supervisor/group_directory.h"
+#include "supervisor/internal.h"
+
+extern char** environ;
+
+namespace perdure::supervisor {
+
+namespace {
+
+constexpr std::array<int, 8> kHandledSignals{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH};
+
+std::string joined(const std::vector<std::string>& command) {
+  std::string text;
+  for (const auto& word : command) text += word + '\0';
+  return text;
+}
+
+std::string shown(const std::string& command) {
+  std::string text(command.c_str());
+  for (size_t at = text.size() + 1; at < command.size(); at += std::strlen(command.c_str() + at) + 1) {
+    text += std::string(" ") + (command.c_str() + at);
+  }
+  std::ranges::replace(text, '\n', ' ');
+  constexpr size_t kShownMax = 80;
+  return text.size() > kShownMax ? text.substr(0, kShownMax) + "..." : text;
+}
+
+/// The number of a process in its own PID namespace: the last of the line NSpid in /proc/PID/status.
+Result<int> innermost_pid(pid_t pid) {
+  const std::string status = TRY(read_file(fmt::format("/proc/{}/status", pid)));
+  const size_t at = status.find("NSpid:");
+  if (at == std::string::npos) return static_cast<int>(pid);
+  const std::string line = status.substr(at, status.find('\n', at) - at);
+  return std::atoi(line.c_str() + line.find_last_of(" \t") + 1);
+}
+
+}  // namespace
+
+Result<void> Supervisor::prepare_signals() {
+  sigset_t set;
+  sigset_t old;
+  sigemptyset(&set);
+  for (const int signal : kHandledSignals) sigaddset(&set, signal);
+  sigprocmask(SIG_BLOCK, &set, &old);
+  std::memcpy(&program_signal_mask_, &old, sizeof program_signal_mask_);
+  signals_ = Fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  requests_ready_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!signals_ || !requests_ready_) return system_error("signalfd");
+  return {};
+}
+
+Result<std::unique_ptr<store::Store>> Supervisor::open_store() {
+  std::error_code error;
+  const bool fresh_root = std::filesystem::create_directories(options_.root, error);
+  if (error) return std::unexpected(Error{"create the store root " + options_.root, error.value()});
+  if (fresh_root) std::filesystem::permissions(options_.root, std::filesystem::perms::owner_all, error);
+  const store::Options store_options{.keep_epochs = options_.keep_epochs};
+  if (!store::Store::exists(directory_)) {
+    if (options_.restore_epoch) return failure(fmt::format("there is no group '{}' under {}", options_.name, options_.root));
+    auto store = TRY(store::Store::create(directory_, store_options));
+    TRY(store->set_property(kCommandProperty, joined(options_.command)));
+    TRY(store->set_property(kStateProperty, kStateLive));
+    return store;
+  }
+  auto opened = store::Store::open(directory_, store_options);
+  if (!opened) return std::unexpected(explain_busy(std::move(opened).error(), options_.name));
+  auto store = std::move(*opened);
+  const auto state = TRY(store->property(kStateProperty));
+  const auto command = TRY(store->property(kCommandProperty));
+  // A program that never came to its first checkpoint (a mistyped name) leaves nothing to protect.
+  if (store->last_epoch() == 0 && options_.restore_epoch) {
+    return failure(fmt::format("group '{}' has no checkpoint to restore: it ended before its first was durable", options_.name));
+  }
+  if (store->last_epoch() == 0) {
+    TRY(store->set_property(kCommandProperty, joined(options_.command)));
+  } else if (!options_.restore_epoch && command && *command != joined(options_.command)) {
+    return failure(fmt::format("group '{}' runs another command line ({}): choose another --name, or remove it with: perdure rm {}",
+                               options_.name, shown(*command), options_.name));
+  }
+  resume_ = store->last_epoch() > 0 && (options_.restore_epoch.has_value() || !state || *state != kStateEnded);
+  TRY(store->set_property(kStateProperty, kStateLive));
+  return store;
+}
+
+Result<void> Supervisor::redirect_streams() {
+  const std::string path = output_path(directory_);
+  const Fd input(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const Fd output(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
+  if (!output) return system_error("open " + path);
+  if (!input) return system_error("open /dev/null");
+  const bool placed = dup2(input.get(), STDIN_FILENO) >= 0 && dup2(output.get(), STDOUT_FILENO) >= 0 && dup2(output.get(), STDERR_FILENO) >= 0;
+  if (!placed) return system_error("redirect the standard streams");
+  return {};
+}
+
+/// A program whose standard input is a terminal gets a pseudo terminal of its own in its place.
+Result<void> Supervisor::prepare_terminal(const std::optional<Fd>& file_system, unsigned number) {
+  terminal_.reset();
+  streams_ = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+  if (!isatty(STDIN_FILENO)) return {};
+  terminal_ = TRY(GroupTerminal::create(STDIN_FILENO, file_system, number));
+  for (int& stream : streams_) {
+    if (isatty(stream)) stream = terminal_->slave();
+  }
+  return {};
+}
+
+/// The group has a devpts instance of its own: a restore gives its pseudo terminals the numbers they had, whatever the machine has since.
+Result<void> Supervisor::enter_namespaces(const std::optional<GroupClocks>& clocks, unsigned terminal_number) {
+  init_.reset();
+  const auto file_system = TRY(make_terminal_file_system());
+  TRY(prepare_terminal(file_system, terminal_number));
+  const int master = terminal_ ? terminal_->master() : -1;
+  init_.emplace(TRY(GroupInit::launch({.clocks = clocks,
+                                       .survive_supervisor = options_.survive_supervisor,
+                                       .terminal_master = master,
+                                       .terminal_file_system = file_system ? file_system->get() : -1})));
+  capturer_ = TRY(capture::Capturer::create({.pid_namespace = init_->pid_namespace(),
+                                             .init_pid = init_->init_pid(),
+                                             .kill_with_supervisor = !options_.survive_supervisor,
+                                             .sync_files = options_.sync_files,
+                                             .audit = options_.audit,
+                                             .disabled_kinds = options_.disabled_kinds,
+                                             .standard_streams = streams_,
+                                             .terminal_master = master}));
+  return {};
+}
+
+Result<void> Supervisor::attach_process() {
+  attached_ = TRY(AttachedGroup::gather(options_.name, options_.attach_pid));
+  capturer_ = TRY(capture::Capturer::create({.cgroup_id = attached_->cgroup_id(),
+                                             .init_pid = attached_->pid(),
+                                             .kill_with_supervisor = false,
+                                             .sync_files = options_.sync_files,
+                                             .audit = options_.audit,
+                                             .disabled_kinds = options_.disabled_kinds,
+                                             .standard_streams = attached_->standard_streams()}));
+  root_pid_ = TRY(innermost_pid(attached_->pid()));
+  capturer_->set_root_pid(root_pid_);
+  return {};
+}
+
+Result<void> Supervisor::start_program() {
+  TRY(enter_namespaces({}, 0));
+  const Fd here(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!here) return system_error("open the working directory");
+  StartPlan plan;
+  plan.arguments = options_.command;
+  for (char** entry = environ; *entry != nullptr; ++entry) plan.environment.emplace_back(*entry);
+  plan.user = options_.user;
+  plan.signal_mask = program_signal_mask_;
+  plan.working_directory = here.get();
+  plan.take_terminal = terminal_ != nullptr;
+  plan.standard_input = streams_[0];
+  plan.standard_output = streams_[1];
+  plan.standard_error = streams_[2];
+  root_pid_ = TRY(init_->start(plan));
+  capturer_->set_root_pid(root_pid_);
+  return {};
+}
+
+Result<void> Supervisor::restore_epoch(const store::View& view) {
+  TRY(view.verify());
+  const auto tree = TRY(posix::ObjectTree::decode(view.objects()));
+  const posix::Group& group = *TRY(tree.group());
+  TRY(enter_namespaces(GroupClocks{group.monotonic_ns(), group.boottime_ns()}, posix::group_terminal_number(tree)));
+  posix::RestoreContext context(tree, view, *init_, streams_);
+  context.terminal_master = terminal_ ? terminal_->master() : -1;
+  auto rebuilt = TRY(restore::RebuiltGroup::build(context));
+  std::vector<capture::Capturer::RestoredProcess> processes;
+  for (auto& [pid, process] : rebuilt.processes()) {
+    if (!process->record->zombie()) processes.push_back({process->record->address_space(), process->host_pid, &process->leader});
+  }
+  capturer_->note_restored_inodes(context.made_inodes());
+  TRY(capturer_->take_over(view, tree, processes));
+  TRY(rebuilt.finish());
+  capturer_->note_restored_inodes(context.made_inodes());
+  root_pid_ = group.root_pid();
+  capturer_->set_root_pid(root_pid_);
+  return rebuilt.resume();
+}
+
+/// From the wanted epoch, or else from the newest that is whole.
+Result<void> Supervisor::restore_program(store::Store& store) {
+  const auto history = store.history();
+  std::optional<Error> first_error;
+  for (auto info = history.rbegin(); info != history.rend(); ++info) {
+    if (options_.restore_epoch.value_or(0) != 0 && info->epoch != *options_.restore_epoch) continue;
+    auto restored = [&]() -> Result<void> { return restore_epoch(*TRY(store.view(info->epoch))); }();
+    if (restored) {
+      resumed_epoch_ = info->epoch;
+      if (first_error) complain(fmt::format("group '{}' was resumed from epoch {}, since a newer one is damaged", options_.name, info->epoch));
+      return {};
+    }
+    complain(fmt::format("epoch {} cannot be restored: {}", info->epoch, restored.error().message()));
+    if (!first_error) first_error = restored.error();
+    constexpr int kBadFile = EBADMSG;
+    if (restored.error().error_number != kBadFile) break;
+  }
+  if (first_error) return std::unexpected(*first_error);
+  return failure(fmt::format("group '{}' has no epoch {}", options_.name, options_.restore_epoch.value_or(0)));
+}
+
+}  // namespace perdure::supervisor

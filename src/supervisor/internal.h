@@ -1,0 +1,95 @@
+// What the parts of a Supervisor share among themselves.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <array>
+#include <deque>
+#include <future>
+
+#include "base/clock.h"
+#include "posix/wake_watch.h"
+#include "supervisor/attached_group.h"
+#include "supervisor/control.h"
+#include "supervisor/supervisor.h"
+#include "supervisor/terminal.h"
+#include "supervisor/writer.h"
+
+namespace perdure::supervisor {
+
+inline constexpr int64_t kDurableTimeoutNs = 60 * kNanosecondsPerSecond;
+
+/// A line for whoever runs the group.
+inline void complain(const std::string& line) { fmt::print(stderr, "perdure: {}\n", line); }
+
+/// A request that the control thread hands to the thread that takes checkpoints.
+struct CheckpointRequest {
+  std::string label;
+  std::promise<Result<store::EpochNumber>> done;
+};
+
+class Supervisor {
+ public:
+  explicit Supervisor(const RunOptions& options) : options_(options) {}
+  Result<int> run();
+
+ private:
+  Result<void> prepare_signals();
+  Result<std::unique_ptr<store::Store>> open_store();
+  Result<void> redirect_streams();
+  Result<void> prepare_terminal(const std::optional<Fd>& file_system, unsigned number);
+  Result<void> enter_namespaces(const std::optional<GroupClocks>& clocks, unsigned terminal_number);
+  Result<void> attach_process();
+  Result<void> start_program();
+  Result<void> restore_program(store::Store& store);
+  Result<void> restore_epoch(const store::View& view);
+  Result<int> loop();
+  bool rest();
+  bool hear_from_init();
+  bool init_died();
+  void await_root_status();
+  void end_attached();
+  void forward_signal();
+  void serve_requests();
+  void refuse_requests();
+  void take_checkpoint();
+  Result<store::EpochNumber> checkpoint_now(const std::string& label);
+  void note_failure(const Error& error);
+  nlohmann::json handle(const nlohmann::json& request);
+  nlohmann::json status_report();
+  Result<void> record_end();
+
+  const RunOptions& options_;
+  std::string directory_;
+  Fd signals_;
+  uint64_t program_signal_mask_ = 0;
+  Fd requests_ready_;
+  std::mutex mutex_;
+  std::deque<CheckpointRequest> requests_;
+  bool closed_ = false;  ///< nobody serves requests any more
+  bool kill_requested_ = false;
+  bool detach_requested_ = false;
+  bool detached_ = false;  ///< the program runs on without being persisted
+  nlohmann::json report_;
+  std::unique_ptr<GroupTerminal> terminal_;
+  std::array<int, 3> streams_{0, 1, 2};  ///< what the program gets; borrowed
+  std::optional<GroupInit> init_;                ///< absent when attached
+  std::unique_ptr<AttachedGroup> attached_;
+  std::unique_ptr<capture::Capturer> capturer_;
+  std::unique_ptr<Writer> writer_;
+  std::unique_ptr<ControlServer> control_;
+  std::optional<posix::WakeWatch> watch_;
+  int idle_periods_ = 0;
+  int64_t last_pause_ns_ = 0;
+  bool disk_behind_ = false;  ///< the last period passed without a checkpoint, since the writer had no room
+  bool resume_ = false;
+  int root_pid_ = 0;
+  std::optional<int> root_status_;
+  store::EpochNumber last_epoch_ = 0;
+  store::EpochNumber resumed_epoch_ = 0;  ///< the epoch that this supervisor restored; 0: it started the program
+  int64_t failing_since_ns_ = 0;
+  std::string failure_;
+  bool complained_ = false;
+};
+
+}  // namespace perdure::supervisor
