@@ -102,7 +102,7 @@ Result<void> EpochWriter::finish_part(PartHeader header) {
   const uint64_t space = entries_space(header);
   Part part{header, allocate_aligned(space)};
   if (!part.head) return std::unexpected(Error{"write the store", ENOMEM});
-  std::memcpy(part.head.get() + sizeof header, entries_.data(), entries_.size());
+  std::copy(entries_.begin(), entries_.end(), part.head.get() + sizeof header);
   const size_t used = sizeof header + entries_.size();
   std::memset(part.head.get() + used, 0, space - used);
   parts_.push_back(std::move(part));
