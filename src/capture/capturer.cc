@@ -325,7 +325,9 @@ Result<posix::BlockedCall> Capturer::blocked_call(const posix::ThreadRecord& thr
     const int64_t remaining_ns = sleeps_.remaining_ns(thread.brief, posix::call_arguments(posix::user_registers(thread)), asleep, now_ns);
     return posix::BlockedCall{registers.orig_ax, remaining_ns, TRY(done_bytes(thread)), {}};
   }
-  const auto left_ns = [&](int64_t expires_ns) { return std::max<int64_t>(expires_ns - now_ns, 0); };
+  // The kernel keeps the deadline on the machine's own clock.
+  const int64_t machine_now_ns = now_ns - own_clock_offsets_.monotonic_ns;
+  const auto left_ns = [&](int64_t expires_ns) { return std::max<int64_t>(expires_ns - machine_now_ns, 0); };
   switch (TRY(collector_.restart_function(thread))) {
     case posix::RestartFunction::none:  // a futex wait forgets its function as soon as it is taken up again, and nothing else does
       if (thread.restart_arguments[0] != registers.di) break;
