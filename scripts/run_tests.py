@@ -203,6 +203,7 @@ def main():
     parser.add_argument("--only", action="append", choices=("unit", "programs", "scenarios"), help="run this part only; may be given more than once")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    harness.default_signals()
     harness.become_reaper()
     RESULTS.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()

@@ -339,10 +339,17 @@ def make_scratch(directory):
     return scratch
 
 
+def default_signals():
+    """What starts tests in the background may have them ignore the keyboard's signals, and so every program that they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
 def run_cases(cases):
     """Runs the cases of a scenario, functions without arguments, each named as its function; prints "ok NAME" or "FAIL NAME: why" for each, as ./test
     expects. Returns the exit status."""
     failed = 0
+    default_signals()
     become_reaper()
     for case in cases:
         name = case.__name__.replace("_", " ")
