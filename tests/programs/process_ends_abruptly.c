@@ -1,5 +1,4 @@
 // Processes whose threads are killed, exit or execute another program at any instant of a checkpoint: their parent always learns of their end.
-// covers: zombies
 // timeout: 90
 #include "check.h"
 

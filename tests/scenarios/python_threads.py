@@ -46,9 +46,9 @@ def collect():
         assert number == echoed, (number, echoed)
         echoes += echoed
         if count % 100 == 0:
-            with open(sys.argv[1] + "/progress.new", "w") as file:
-                file.write(str(count))
-            os.replace(sys.argv[1] + "/progress.new", sys.argv[1] + "/progress")
+            # Overwritten in place: a draft that is renamed would be open in some checkpoint, and gone at its restore.
+            with open(sys.argv[1] + "/progress", "r+" if os.path.exists(sys.argv[1] + "/progress") else "w") as file:
+                file.write(f"{count:012}")
 
 collector = threading.Thread(target=collect)
 collector.start()
@@ -78,7 +78,7 @@ def undisturbed(life):
 
 def progress(life):
     path = life.scratch / "progress"
-    return int(path.read_text()) if path.exists() else 0
+    return int(path.read_text() or 0) if path.exists() else 0
 
 
 def python_with_threads(life):
