@@ -217,6 +217,20 @@ Result<void> Capturer::read_objects(StoppedGroup& group, PausedState& state) {
   return {};
 }
 
+namespace {
+
+/// How many signals wait for each process and thread: timers go on while the group stands still.
+std::map<posix::ObjectId, int> pending_signals(const ObjectRecords& records) {
+  std::map<posix::ObjectId, int> counts;
+  for (const auto& [id, object] : records) {
+    if (object.has_process()) counts[id] = object.process().pending_size();
+    if (object.has_thread()) counts[id] = object.thread().pending_size();
+  }
+  return counts;
+}
+
+}  // namespace
+
 /// Reads the group a second time, as if nothing were known of it, and builds its records as they should be.
 Result<std::shared_ptr<const Audit>> Capturer::audit(StoppedGroup& group, PausedState& state) {
   TRY(build_records(state));
@@ -228,6 +242,7 @@ Result<std::shared_ptr<const Audit>> Capturer::audit(StoppedGroup& group, Paused
   TRY(read_objects(group, again));
   TRY(take_memory_inodes(again));
   TRY(build_records(again));
+  if (pending_signals(again.records) != pending_signals(state.records)) return std::unexpected(spoiled_by({}, "a timer expired during the audit"));
   for (const auto& [mm, space] : spaces_) TRY(audit->pages.add_space(*space->tracked, space->id));
   for (const posix::ObjectId id : again.memory_inodes) TRY(audit->pages.add_inode(memory_inodes_.at(id)->pages.file(), id));
   audit->records = std::move(again.records);
