@@ -200,11 +200,7 @@ bool TracedThread::try_detach(int signal) {
 }
 
 bool TracedThread::has_exited_first() const {
-  if (tid_ != process_) return false;
-  const auto stat = read_file(fmt::format("/proc/{}/stat", tid_));
-  if (!stat) return false;
-  const size_t name_end = stat->rfind(") ");
-  return name_end != std::string::npos && (*stat)[name_end + 2] == 'Z';
+  return tid_ == process_ && process_state(tid_) == 'Z';
 }
 
 void TracedThread::detach(int signal) {
