@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "linux/process.h"
 #include "linux/remote.h"
+#include "linux/restart.h"
 
 namespace perdure {
 
@@ -50,11 +51,10 @@ static_assert(sizeof(Stub) <= kRemoteUserfaultfdBytes);
 
 /// The registers with which the thread goes on in user space: the kernel's business with an interrupted call is done by hand (signal(7)).
 user_regs_struct gone_on(user_regs_struct registers) {
-  constexpr int64_t kRestartSys = -512, kRestartNoIntr = -513, kRestartNoHandler = -514, kRestartBlock = -516;
   constexpr uint64_t kSyscallBytes = 2;
   const auto value = static_cast<int64_t>(registers.rax);
   if (static_cast<int64_t>(registers.orig_rax) < 0) return registers;
-  if (value == kRestartSys || value == kRestartNoIntr || value == kRestartNoHandler) registers.rax = registers.orig_rax;
+  if (value == kRestartSys || value == kRestartNoInterrupt || value == kRestartNoHandler) registers.rax = registers.orig_rax;
   else if (value == kRestartBlock) registers.rax = SYS_restart_syscall;
   else return registers;
   registers.rip -= kSyscallBytes;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "linux/restart.h"
 #include "posix/object_tree.h"
 
 namespace perdure::posix {
@@ -39,11 +40,11 @@ bool has_remaining_timeout(const CallArguments& call);
 /// Whether a stop makes the call return EINTR although no signal came, so that it must be started again.
 bool returns_eintr_when_stopped(uint64_t number);
 
-/// The kernel's own results that say "start this call again" (include/linux/errno.h); user space never sees them.
-inline constexpr int64_t kRestartSys = -512;            ///< unless a handler without SA_RESTART runs first
-inline constexpr int64_t kRestartNoInterrupt = -513;    ///< always
-inline constexpr int64_t kRestartNoHandler = -514;      ///< unless any handler runs first: then EINTR
-inline constexpr int64_t kRestartBlock = -516;          ///< by way of restart_syscall(2)
+// By the names that the rooms above know them by.
+using perdure::kRestartBlock;
+using perdure::kRestartNoHandler;
+using perdure::kRestartNoInterrupt;
+using perdure::kRestartSys;
 
 /// For registers of a stopped or sleeping thread: the result that, put into rax with orig_rax, makes the kernel take the call up
 /// again as if nothing had been (or let a handler interrupt it, as it would have); absent when the thread is in no system call.
