@@ -115,6 +115,8 @@ void leave_out_process_controls(ObjectRecords& records) {
     thread.set_timer_slack_ns(kDefaultTimerSlackNs);
     thread.clear_machine_check_kill();
     thread.clear_speculation();
+    thread.clear_time_stamp_denied();
+    thread.clear_cpuid_denied();
     thread.mutable_credentials()->clear_no_new_privileges();
   });
   for (auto& [id, object] : records) {

@@ -179,6 +179,13 @@ int read_userfaultfd(struct CollectRequest *request) {
   return 0;
 }
 
+/// The flags of the thread that asks.
+SEC("syscall")
+int read_own_flags(struct CollectRequest *request) {
+  request->result = KERNEL(task_struct, bpf_get_current_task())->thread_info.flags;
+  return 0;
+}
+
 /// How the running kernel lays out what is read by address.
 SEC("syscall")
 int read_layout(struct CollectRequest *request) {

@@ -218,11 +218,16 @@ Result<Collector> Collector::create(TaskLookup lookup) {
   programs->message_queue = bpf_program__fd(loaded.read_message_queue);
   programs->userfaultfd = bpf_program__fd(loaded.read_userfaultfd);
   programs->memory = bpf_program__fd(loaded.read_memory);
-  const int layout = bpf_program__fd(loaded.read_layout);
+  const int layout = bpf_program__fd(loaded.read_layout), own_flags = bpf_program__fd(loaded.read_own_flags);
   Collector collector(std::move(programs));
   collector.output_ = TRY(BpfMemory::map(bpf_map__fd(collector.programs_->skeleton->maps.output), kOutputCapacity));
   TRY(collector.collect(layout, CollectRequest{}, "the kernel's structures", [&](std::span<const std::byte> chunk) {
     std::memcpy(&collector.layout_, chunk.data(), sizeof(collector.layout_));
+  }));
+  collector.thread_flags_ = TRY(find_thread_flags([&]() -> Result<uint64_t> {
+    CollectRequest request{};
+    TRY(run_bpf_program(own_flags, std::as_writable_bytes(std::span(&request, 1))));
+    return request.result;
   }));
   return collector;
 }
@@ -270,6 +275,8 @@ Result<std::vector<ThreadBrief>> Collector::tasks_brief() {
 Result<TaskTable> Collector::tasks() {
   CollectRequest request = group_;
   request.next = 0;
+  request.time_stamp_denied_flag = thread_flags_.time_stamp_denied;
+  request.cpuid_denied_flag = thread_flags_.cpuid_denied;
   TaskTable table;
   TRY(collect(programs_->tasks, request, "the group's tasks", [&](std::span<const std::byte> chunk) {
     table.records.append(chunk, [&](const RecordHeader& header) { sort_record(header, table); });

@@ -30,6 +30,7 @@
 #include "posix/socket.bpf.h"
 #include "posix/socket_queue.bpf.h"
 #include "posix/task.bpf.h"
+#include "posix/thread_flags.h"
 #include "posix/semaphore.bpf.h"
 #include "posix/terminal.bpf.h"
 #include "posix/timer.bpf.h"
@@ -176,6 +177,7 @@ class Collector {
   BpfMemory output_;
   KernelLayout layout_{};
   PageMap pages_{};
+  ThreadFlags thread_flags_{};
   std::map<uint64_t, std::string> restart_functions_;
   std::optional<LandlockSlot> landlock_;
   CollectRequest group_{};

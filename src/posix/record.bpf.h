@@ -88,6 +88,7 @@ struct CollectRequest {
   uint64_t result;             ///< out: a single value
   uint64_t page_structures;    ///< where the array of struct page begins (vmemmap)
   uint64_t page_contents;      ///< where the direct mapping of physical memory begins
+  uint64_t time_stamp_denied_flag, cpuid_denied_flag;  ///< bits of a thread's flags; 0 where there is no such
 };
 
 #ifdef __cplusplus

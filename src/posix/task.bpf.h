@@ -21,7 +21,6 @@ struct ThreadBrief {
   uint64_t orig_ax;              ///< syscall entered, or -1
   uint64_t instruction_pointer, stack_pointer;
   uint64_t pending_signals;      ///< pending for the thread alone
-  uint64_t thread_flags;         ///< TIF_*
   uint32_t state;                ///< __state: 0 running or runnable, 1 interruptible, ...
   uint32_t exit_state;
   uint32_t exit_code;
@@ -89,6 +88,9 @@ struct ThreadRecord {
   uint32_t in_iowait;
   uint32_t cpu_timers_active;         ///< CPU-time timers armed on the thread
   uint32_t thread_status;             ///< TS_*: 2 while in a 32-bit syscall
+  uint32_t time_stamp_denied;         ///< PR_SET_TSC
+  uint32_t cpuid_denied;              ///< ARCH_SET_CPUID
+  uint32_t reserved;
 };
 
 /// A signal that waits. `info` is the leading 48 bytes of siginfo_t, all that the kernel keeps.
@@ -173,7 +175,6 @@ static __always_inline void fill_brief(struct Pass *pass, struct task_struct *ta
   brief->instruction_pointer = frame.ip;
   brief->stack_pointer = frame.sp;
   brief->pending_signals = task->pending.signal.sig[0];
-  brief->thread_flags = task->thread_info.flags;
   brief->state = task->__state;
   brief->exit_state = task->exit_state;
   brief->exit_code = task->exit_code;
@@ -292,6 +293,13 @@ static __always_inline void fill_attributes(struct task_struct *task, struct Thr
   record->seccomp_filter_count = FIELD_OR_ZERO(task, seccomp.filter_count.counter);
 }
 
+static __always_inline void fill_denials(struct CollectRequest *request, struct task_struct *task, struct ThreadRecord *record) {
+  uint64_t flags = task->thread_info.flags;
+  record->time_stamp_denied = (flags & request->time_stamp_denied_flag) != 0;
+  record->cpuid_denied = (flags & request->cpuid_denied_flag) != 0;
+  record->reserved = 0;
+}
+
 /// The signals queued on one list, of which request->next have been told. False when the output is full.
 static __always_inline bool put_pending_signals(struct Pass *pass, struct sigpending *pending, uint64_t owner) {
   uint64_t at = (uint64_t)pending->list.next, skip = pass->request->next;
@@ -327,6 +335,7 @@ static __noinline int put_thread(struct Pass *pass, uint64_t task_address) {
   fill_signal_state(task, record);
   fill_scheduling(task, record);
   fill_attributes(task, record);
+  fill_denials(pass->request, task, record);
   uint32_t tail = fill_extended_state(task, record, record + 1);
   finish_record(pass, &record->brief.header, kThreadRecord, sizeof(*record) + tail);
   return 1;

@@ -243,6 +243,8 @@ Result<Thread> thread_record(const ThreadRecord& source, const CredentialsRecord
   thread.set_timer_slack_ns(source.timer_slack_ns);
   thread.set_io_priority(source.io_priority);
   thread.set_speculation(source.atomic_flags >> kAtomicFlagsSpeculationShift & kAtomicFlagsSpeculationMask);
+  thread.set_time_stamp_denied(source.time_stamp_denied != 0);
+  thread.set_cpuid_denied(source.cpuid_denied != 0);
   if ((source.brief.flags & kMachineCheckPolicySet) != 0) {
     thread.set_machine_check_kill((source.brief.flags & kMachineCheckKillEarly) != 0 ? Thread::kEarly : Thread::kLate);
   }

@@ -1,5 +1,6 @@
 #include "posix/thread_state.h"
 
+#include <asm/prctl.h>
 #include <fmt/format.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
@@ -138,6 +139,8 @@ void add_thread_attributes(SyscallBatch& batch, const Thread& thread) {
     batch.add("set the machine check policy", SYS_prctl, {PR_MCE_KILL, PR_MCE_KILL_SET, word(policy)});
   }
   add_speculation(batch, thread.speculation());
+  if (thread.time_stamp_denied()) batch.add("deny the time stamp counter", SYS_prctl, {PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0});
+  if (thread.cpuid_denied()) batch.add("deny CPUID", SYS_arch_prctl, {ARCH_SET_CPUID, 0});
   for (const record::PendingSignal& pending : thread.pending()) {
     batch.add("queue a signal", SYS_rt_tgsigqueueinfo,
               {word(thread.pid()), word(thread.tid()), word(pending.signal()),

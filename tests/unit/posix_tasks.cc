@@ -173,6 +173,7 @@ TEST(CollectorTasks, AttributesEqualWhatTheTaskSet) {
     ::setrlimit(RLIMIT_CORE, &limit);
     ::setpriority(PRIO_PROCESS, 0, 5);
     ::syscall(SYS_set_robust_list, alternate_stack, 24);
+    ::prctl(PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0);
     ready();
   });
   ::usleep(20000);
@@ -190,6 +191,8 @@ TEST(CollectorTasks, AttributesEqualWhatTheTaskSet) {
   EXPECT_EQ(thread.static_priority, 125u);
   EXPECT_EQ(thread.robust_list, reinterpret_cast<uint64_t>(alternate_stack));
   EXPECT_EQ(thread.rseq_signature, 0x53053053u);
+  EXPECT_EQ(thread.time_stamp_denied, 1u);
+  EXPECT_EQ(thread.cpuid_denied, 0u);
 
   const ProcessRecord* process = table->processes.find(thread.brief.signal);
   ASSERT_NE(process, nullptr);
@@ -224,6 +227,28 @@ TEST(CollectorTasks, AttributesEqualWhatTheTaskSet) {
   EXPECT_GT(handlers->actions[SIGHUP - 1].handler, 1u);
   EXPECT_EQ(handlers->actions[SIGHUP - 1].flags & SA_RESTART, static_cast<uint64_t>(SA_RESTART));
   EXPECT_EQ(table->file_system_contexts.find(thread.brief.fs)->umask, 0123u);
+}
+
+TEST(ThreadFlags, OneThatFollowsIsToldFromThoseThatComeAndGo) {
+  constexpr uint64_t kFollows = 1 << 5, kAlwaysSet = 1 << 2;
+  uint64_t reads = 0;
+  const auto flags = find_thread_flags([&]() -> Result<uint64_t> {
+    int mode = 0;
+    ::prctl(PR_GET_TSC, &mode, 0, 0, 0);
+    const uint64_t coming_and_going = ++reads % 2 == 0 && reads < 20 ? 1 << 9 : 0;
+    return kAlwaysSet | coming_and_going | (mode == PR_TSC_SIGSEGV ? kFollows : 0);
+  });
+  // This machine can deny CPUID or not: of that nothing is told here.
+  if (!flags) {
+    EXPECT_NE(flags.error().message().find("CPUID"), std::string::npos) << flags.error().message();
+    return;
+  }
+  EXPECT_EQ(flags->time_stamp_denied, kFollows);
+  EXPECT_EQ(flags->cpuid_denied, 0u);
+}
+
+TEST(ThreadFlags, NoneThatFollowsIsAnError) {
+  EXPECT_FALSE(find_thread_flags([]() -> Result<uint64_t> { return 0; }));
 }
 
 TEST(CollectorTasks, CredentialsAndNamespacesEqualProc) {
