@@ -140,6 +140,7 @@ class Capturer {
   Result<void> capture_in_flight(Context& context, PausedState& state);
   Result<void> capture_out_of_reach(const posix::FileRecord& file, const posix::FileTable& table, Context& context, PausedState& state);
   Result<void> read_file_locks(Context& context, PausedState& state);
+  Result<void> read_directory_watches(PausedState& state);
   Result<void> check_watched_files(const PausedState& state) const;
   Result<std::shared_ptr<const Audit>> audit(StoppedGroup& group, PausedState& state);
   void forget_known();

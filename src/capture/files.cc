@@ -5,10 +5,12 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include <algorithm>
 #include <sstream>
 
 #include "capture/internal.h"
 #include "linux/process.h"
+#include "posix/directory_watch.h"
 #include "posix/file_kind.h"
 
 namespace perdure::capture {
@@ -146,6 +148,7 @@ Result<void> Capturer::read_files(PausedState& state) {
   TRY(capture_in_flight(context, state));
   socket_options_.forget_unmet();
   TRY(read_file_locks(context, state));
+  TRY(read_directory_watches(state));
   TRY(check_watched_files(state));
   TRY(check_terminals(state));
   std::erase_if(paths_, [&](const auto& known) { return !identities_.met(ObjectKind::open_file, known.first); });
@@ -224,6 +227,21 @@ Result<void> Capturer::read_file_locks(Context& context, PausedState& state) {
       record.set_end(lock->end);
       record.set_open_file(file);
     }
+  }
+  return {};
+}
+
+/// A watch belongs to the table by which it was asked for: what others watch is none of ours.
+Result<void> Capturer::read_directory_watches(PausedState& state) {
+  for (const auto& [address, table] : state.tables) {
+    auto& descriptors = *state.records[identities_.of(ObjectKind::descriptor_table, address)].mutable_descriptor_table();
+    for (const posix::DirectoryWatchRecord* watch : table.directory_watches) {
+      if (watch->table != address) continue;
+      auto record = posix::directory_watch(*watch);
+      if (!record) return std::unexpected(std::move(record.error()).in(fmt::format("process {}, descriptor {}", state.table_owner.at(address), watch->descriptor)));
+      *descriptors.add_directory_watches() = *record;
+    }
+    std::ranges::sort(*descriptors.mutable_directory_watches(), {}, &record::DirectoryWatch::number);
   }
   return {};
 }

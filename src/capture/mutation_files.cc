@@ -106,6 +106,9 @@ void leave_out_watches(ObjectRecords& records) {
   each_file(records, [](posix::OpenFile& file) {
     if (file.has_inotify()) file.mutable_inotify()->Clear();
   });
+  for (auto& [id, object] : records) {
+    if (object.has_descriptor_table()) object.mutable_descriptor_table()->clear_directory_watches();
+  }
 }
 
 /// A live process's pidfd becomes that of a dead one, and the other way round.

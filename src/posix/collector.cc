@@ -75,6 +75,7 @@ void sort_record(const RecordHeader& header, FileTable& table) {
     case kSocketRecord: add_socket(as<SocketRecord>(header), table); break;
     case kFilePathRecord: table.paths.add(as<FilePathRecord>(header)); break;
     case kFileLockRecord: table.locks.add(as<FileLockRecord>(header)); break;
+    case kDirectoryWatchRecord: table.directory_watches.add(as<DirectoryWatchRecord>(header)); break;
   }
 }
 
@@ -94,6 +95,7 @@ void seal(FileTable& table) {
   table.sockets.seal();
   table.waiting_connections.seal();
   table.locks.seal();
+  table.directory_watches.seal();
   table.paths.seal();
 }
 

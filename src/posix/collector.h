@@ -17,6 +17,7 @@
 #include "linux/bpf.h"
 #include "posix/address_space.bpf.h"
 #include "posix/credentials.bpf.h"
+#include "posix/directory_watch.bpf.h"
 #include "posix/epoll.bpf.h"
 #include "posix/event_descriptors.bpf.h"
 #include "posix/file.bpf.h"
@@ -80,6 +81,7 @@ struct FileTable {
   ObjectRecords<SocketRecord, &SocketRecord::file> sockets;
   ObjectRecords<SocketRecord, &SocketRecord::sock> waiting_connections;  ///< sockets that wait to be accepted: they have no file yet
   OwnedRecords<FileLockRecord, &FileLockRecord::inode, &FileLockRecord::lock> locks;
+  OwnedRecords<DirectoryWatchRecord, &DirectoryWatchRecord::file, &DirectoryWatchRecord::watch> directory_watches;
   ObjectRecords<FilePathRecord, &FilePathRecord::file> paths;  ///< of files in flight alone
 };
 /// What a pipe's buffer holds; empty when it could not be read.

@@ -1,6 +1,7 @@
 // Descriptor tables: each descriptor, and the state of each kind of file behind them. Kernel side only.
 #pragma once
 
+#include "posix/directory_watch.bpf.h"
 #include "posix/epoll.bpf.h"
 #include "posix/event_descriptors.bpf.h"
 #include "posix/file.bpf.h"
@@ -43,7 +44,8 @@ static __noinline int put_file(struct Pass *pass, uint64_t file_address, uint64_
   fill_file(file, record, level);
   finish_record(pass, &record->header, kFileRecord, sizeof(*record));
   if (was_seen(pass, file_address)) return 1;
-  if (put_file_state(pass, file, record->kind, record->filesystem_magic, level) && put_locks(pass, file)) {
+  if (put_file_state(pass, file, record->kind, record->filesystem_magic, level) && put_locks(pass, file) &&
+      put_directory_watches(pass, file_address)) {
     mark_seen(pass, file_address);
     return 1;
   }

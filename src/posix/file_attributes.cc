@@ -58,6 +58,8 @@ Result<void> take_lock(int fd, const record::FileLock& lock) {
 
 }  // namespace
 
+bool has_owner_here(const OpenFile& file, const RestoreContext& context) { return file.owner_pid() != 0 && owner_here(file, context) != 0; }
+
 struct flock lock_argument(const record::FileLock& lock) {
   struct flock argument {};
   argument.l_type = static_cast<short>(lock.type());
@@ -84,7 +86,7 @@ Result<void> restore_file_attributes(int fd, ObjectId id, const RestoreContext& 
   for (const record::FileLock& lock : file.locks()) TRY(take_lock(fd, lock));
   if (file.owner_signal() != 0 && fcntl(fd, F_SETSIG, file.owner_signal()) != 0) return system_error("set the signal of an open file");
   // An owner that is gone is never signalled again.
-  if (const pid_t owner = owner_here(file, context); file.owner_pid() != 0 && owner != 0) TRY(set_owner(fd, file, owner));
+  if (has_owner_here(file, context)) TRY(set_owner(fd, file, owner_here(file, context)));
   const int present = fcntl(fd, F_GETFL);
   if ((present & kStatusFlags) == (flags & kStatusFlags)) return {};
   if (fcntl(fd, F_SETFL, flags & kStatusFlags) != 0) return system_error(fmt::format("set the status flags {:o} of an open file", flags));

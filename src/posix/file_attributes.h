@@ -17,6 +17,9 @@ Result<void> restore_file_attributes(int fd, ObjectId id, const RestoreContext& 
 /// which it was set.
 Result<void> add_async_flags(SyscallBatch& batch, const DescriptorTable& table, RestoreContext& context);
 
+/// Whether somebody is restored whom it signals.
+bool has_owner_here(const OpenFile& file, const RestoreContext& context);
+
 /// The argument of fcntl(F_SETLK) for a lock.
 struct flock lock_argument(const record::FileLock& lock);
 

@@ -45,6 +45,7 @@ enum RecordKind {
   kInotifyWatchRecord,
   kTerminalInputRecord,
   kFilePathRecord,
+  kDirectoryWatchRecord,
 };
 
 enum CollectorLimits {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "posix/directory_watch.h"
 #include "posix/file_attributes.h"
 #include "restore/rebuild.h"
 
@@ -86,6 +87,12 @@ Result<void> fill_table(const Taker& taker, posix::ObjectId id, posix::RestoreCo
     const auto by = std::ranges::find(wanted, lock.open_file(), &posix::Descriptor::open_file);
     if (by == wanted.end()) return failure("the checkpoint holds a file lock without its file");
     batch.add("lock a file again", SYS_fcntl, {word((*by)->number()), F_SETLK, batch.add_value(posix::lock_argument(lock))});
+    if (batch.nearly_full()) TRY(batch.run(taker.thread, memory));
+  }
+  for (const auto& watch : table.directory_watches()) {
+    const auto by = std::ranges::find(wanted, watch.number(), &posix::Descriptor::number);
+    if (by == wanted.end()) return failure("the checkpoint holds the watch of a directory (F_NOTIFY) without its descriptor");
+    posix::add_directory_watch(batch, watch, *TRY(context.tree.open_file((*by)->open_file())), context);
     if (batch.nearly_full()) TRY(batch.run(taker.thread, memory));
   }
   TRY(posix::add_async_flags(batch, table, context));

@@ -15,6 +15,7 @@
 
 #include <cstring>
 
+#include "posix/directory_watch.h"
 #include "posix_child.h"
 
 namespace perdure::posix {
@@ -276,6 +277,24 @@ TEST(CollectorFileKinds, SealsLocksAndTerminals) {
   EXPECT_EQ(by_number(table, 100)->kind, static_cast<uint32_t>(kOtherFile));
   ::close(terminal);
   ::close(slave);
+}
+
+TEST(DirectoryWatch, IsWhatWasAskedFor) {
+  DirectoryWatchRecord source{};
+  source.descriptor = 7;
+  source.events = 0x28000000 | 0x100 | 0x80 | 0x4;  // FS_EVENT_ON_CHILD, FS_DN_MULTISHOT, FS_CREATE, FS_MOVED_TO, FS_ATTRIB
+  const auto watch = directory_watch(source);
+  ASSERT_TRUE(watch) << watch.error().message();
+  EXPECT_EQ(watch->number(), 7);
+  EXPECT_EQ(watch->events(), static_cast<uint32_t>(DN_MULTISHOT | DN_CREATE | DN_ATTRIB));
+}
+
+TEST(DirectoryWatch, ForSomethingUnknownIsRefused) {
+  DirectoryWatchRecord source{};
+  source.events = 0x28000000 | 0x100 | 0x00100000;
+  const auto watch = directory_watch(source);
+  ASSERT_FALSE(watch);
+  EXPECT_NE(watch.error().message().find("F_NOTIFY"), std::string::npos);
 }
 
 }  // namespace
