@@ -10,11 +10,19 @@
 
 namespace perdure {
 
+/// Whether what failed may go well when it is tried again.
+enum class Retry {
+  pointless,
+  later,    ///< what was in the way passes by itself, but may take a while
+  at_once,  ///< what was in the way is gone by now
+};
+
 /// What failed, on which object, and the errno behind it (0 where there is none).
 /// `what` is one line, ready to be shown to a user.
 struct Error {
   std::string what;
   int error_number = 0;
+  Retry retry = Retry::pointless;
 
   /// "what: strerror(error_number)", or just "what" where there is no errno.
   std::string message() const {
@@ -41,6 +49,11 @@ inline std::unexpected<Error> system_error(std::string what) {
 /// A failure that has no errno.
 inline std::unexpected<Error> failure(std::string what) {
   return std::unexpected(Error{std::move(what), 0});
+}
+
+/// A failure that comes of the moment.
+inline std::unexpected<Error> passing_failure(std::string what, Retry retry) {
+  return std::unexpected(Error{std::move(what), 0, retry});
 }
 
 namespace detail {

@@ -115,9 +115,22 @@ Result<bool> Capturer::idle() {
 /// To interrupt a sleeper is not for free: that is for those which keep waking, and, from the second attempt on, for those which woke.
 void Capturer::choose_restless(int attempt) {
   constexpr int kChronic = 6;
+  constexpr int kCrowded = 3;
+  restless_.clear();
+  settled_.clear();
+  crowd_is_restless_ = attempt >= kCrowded;
+  if (crowd_is_restless_) {
+    for (const auto& thread : last_threads_) settled_.emplace(thread.task, thread.nvcsw, thread.nivcsw);
+  }
   for (const auto& [task, expected] : restlessness_) {
     if (attempt > 1 || expected >= kChronic) restless_.insert(task);
   }
+}
+
+/// Of many short sleeps there is always one that ends.
+bool Capturer::is_restless(const posix::ThreadBrief& sleeper) const {
+  if (restless_.contains(sleeper.task)) return true;
+  return crowd_is_restless_ && !settled_.contains({sleeper.task, sleeper.nvcsw, sleeper.nivcsw});
 }
 
 /// A sleeper that wakes spoils an attempt.
@@ -125,26 +138,21 @@ Result<std::optional<Checkpoint>> Capturer::capture() {
   constexpr int kAttempts = 5;
   for (auto& [task, expected] : restlessness_) --expected;
   std::erase_if(restlessness_, [](const auto& entry) { return entry.second <= 0; });
-  restless_.clear();
   for (int number = 1;; ++number) {
     choose_restless(number);
-    disturbed_ = false;
     auto taken = attempt();
-    if (taken || !disturbed_ || number == kAttempts) return taken;
+    if (taken || taken.error().retry != Retry::at_once || number == kAttempts) return taken;
   }
 }
 
-/// Notes that these sleepers woke, and that the attempt has failed for it.
-Error Capturer::spoiled_by(const std::vector<uint64_t>& tasks, const char* how) {
+void Capturer::expect_to_wake(std::span<const uint64_t> tasks) {
   constexpr int kExpectation = 3;
   constexpr int kExpectationMax = 9;
   for (const uint64_t task : tasks) restlessness_[task] = std::min(restlessness_[task] + kExpectation, kExpectationMax);
-  disturbed_ = true;
-  return Error{how, EAGAIN};
 }
 
 StoppedGroup::Options Capturer::stop_options() {
-  return {.restless = restless_,
+  return {.restless = [this](const auto& sleeper) { return is_restless(sleeper); },
           .foreign = foreign_,
           .kill_with_supervisor = options_.kill_with_supervisor,
           .exited = &exited_,
@@ -168,14 +176,10 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   {
     auto group = TRY(StoppedGroup::stop(collector_, stop_options()));
     figures.stop_ns = monotonic_ns() - begin_ns;
-    TRY(read_paused(group, state, figures));
-    if (options_.audit) checkpoint.audit = TRY(audit(group, state));
-    const auto disturbed = TRY(group.disturbed(collector_));
-    if (!disturbed.empty()) return std::unexpected(spoiled_by(disturbed, "a sleeping thread woke while its state was being read"));
+    TRY(read_stopped(group, state, checkpoint));
     stopped_threads = group.threads();
   }
   figures.pause_ns = monotonic_ns() - begin_ns;
-  restless_.clear();
   if (!options_.audit) TRY(build_records(state));
   diff_records(state);
   drop_unmet_inodes();
@@ -187,6 +191,22 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   figures.dirty_pages = pending_.page_count();
   checkpoint.changes = std::exchange(pending_, {});
   return checkpoint;
+}
+
+/// All that is to be read while the group stands still. What was read of a thread that woke is nothing, an error neither: it may be gone by now.
+Result<void> Capturer::read_stopped(StoppedGroup& group, PausedState& state, Checkpoint& checkpoint) {
+  auto read = read_paused(group, state, checkpoint.figures);
+  if (read && options_.audit) {
+    auto audited = audit(group, state);
+    if (audited) checkpoint.audit = std::move(*audited);
+    else read = std::unexpected(std::move(audited.error()));
+  }
+  const auto disturbed = TRY(group.disturbed());
+  if (disturbed.empty()) return read;
+  expect_to_wake(disturbed);
+  if (read) return passing_failure("a sleeping thread woke while its state was being read", Retry::at_once);
+  read.error().retry = Retry::at_once;
+  return read;
 }
 
 Result<void> Capturer::read_paused(StoppedGroup& group, PausedState& state, Figures& figures) {
@@ -242,7 +262,9 @@ Result<std::shared_ptr<const Audit>> Capturer::audit(StoppedGroup& group, Paused
   TRY(read_objects(group, again));
   TRY(take_memory_inodes(again));
   TRY(build_records(again));
-  if (pending_signals(again.records) != pending_signals(state.records)) return std::unexpected(spoiled_by({}, "a timer expired during the audit"));
+  if (pending_signals(again.records) != pending_signals(state.records)) {
+    return passing_failure("a timer expired during the audit", Retry::at_once);
+  }
   for (const auto& [mm, space] : spaces_) TRY(audit->pages.add_space(*space->tracked, space->id));
   for (const posix::ObjectId id : again.memory_inodes) TRY(audit->pages.add_inode(memory_inodes_.at(id)->pages.file(), id));
   audit->records = std::move(again.records);
@@ -306,7 +328,8 @@ Result<uint64_t> Capturer::done_bytes(const posix::ThreadRecord& thread) {
   if (!wanted) return 0;
   if (thread.registers.orig_ax == SYS_sendfile) {
     // Only the call itself knows, and tells when it is interrupted.
-    return std::unexpected(spoiled_by({thread.brief.task}, "a thread sleeps in sendfile(2)"));
+    expect_to_wake({&thread.brief.task, 1});
+    return passing_failure("a thread sleeps in sendfile(2)", Retry::at_once);
   }
   const posix::UserBuffer buffer{thread.registers.si, *wanted};
   return TRY(collector_.transferred_bytes(thread, std::span(&buffer, 1))).value_or(0);

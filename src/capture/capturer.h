@@ -152,13 +152,15 @@ class Capturer {
   void settle_pages(Space& space, const memory::DirtyPages& dirty);
   void diff_records(PausedState& state);
   Result<std::optional<Checkpoint>> attempt();
+  Result<void> read_stopped(StoppedGroup& group, PausedState& state, Checkpoint& checkpoint);
   Result<posix::TaskTable> group_tasks();
   Result<void> read_directories(PausedState& state);
   Result<posix::BlockedCall> blocked_call(const posix::ThreadRecord& thread, int64_t now_ns);
   Result<std::optional<posix::BlockedCall>> continued_call(const posix::TaskTable& tasks, const posix::ThreadRecord& thread);
   Result<uint64_t> done_bytes(const posix::ThreadRecord& thread);
   void choose_restless(int attempt);
-  Error spoiled_by(const std::vector<uint64_t>& tasks, const char* how);
+  bool is_restless(const posix::ThreadBrief& sleeper) const;
+  void expect_to_wake(std::span<const uint64_t> tasks);
   /// The object of an inode, found by a link of /proc. `written`: the group can write to it by this way.
   Result<posix::ObjectId> inode_at(const std::string& link, uint64_t inode_address, uint64_t inode_number, bool written,
                                    PausedState& state);
@@ -192,11 +194,13 @@ class Capturer {
   OutsideFiles outside_files_;
   std::vector<posix::ThreadBrief> present_;       ///< as of the begin of the last capture()
   std::vector<posix::ThreadBrief> last_threads_;  ///< as of the last checkpoint
-  std::set<uint64_t> restless_;
+  std::set<uint64_t> restless_;  ///< sleepers to be stopped in this attempt, by task address
+  bool crowd_is_restless_ = false;  ///< all are but those of settled_
+  using Sleep = std::tuple<uint64_t, uint64_t, uint64_t>;  ///< the task's address, and how often it was switched away from
+  std::set<Sleep> settled_;  ///< how the last checkpoint saw each thread
   std::map<uint64_t, int> restlessness_;  ///< by task address: how much those that woke during captures are expected to do so again
   SeizePatience patience_;
   std::vector<TracedThread> exited_;  ///< held by ptrace until the rest of their processes is gone
-  bool disturbed_ = false;  ///< whether the last attempt() failed because a sleeper woke
   std::set<uint64_t> known_;    ///< processes (signal_struct addresses) that were told apart
   std::set<uint64_t> foreign_;  ///< those of them that a `perdure exec` brought in
   Sleeps sleeps_;

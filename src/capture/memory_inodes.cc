@@ -253,7 +253,7 @@ Result<void> Capturer::check_recalled_inodes(const PausedState& state) {
     const std::string path = fmt::format("/proc/{}/root{}", options_.init_pid, inode.path());
     if (::lstat(path.c_str(), &status) == 0 && status.st_ino == inode.number() && status.st_dev == inode.device()) continue;
     for (auto& [mm, space] : spaces_) space->mapped = false;
-    return std::unexpected(Error{fmt::format("'{}' was renamed or removed", inode.path()), EAGAIN});
+    return passing_failure(fmt::format("'{}' was renamed or removed", inode.path()), Retry::at_once);
   }
   return {};
 }

@@ -114,7 +114,7 @@ Result<void> Capturer::build_tasks(PausedState& state) {
       host_pids_.push_back(static_cast<pid_t>(brief.host_tgid));
       process.set_address_space(identities_.of(ObjectKind::address_space, brief.mm));
       const auto table = main_tables.find(signal);
-      if (table == main_tables.end()) return std::unexpected(Error{fmt::format("process {} is about to end", brief.tgid), EAGAIN});
+      if (table == main_tables.end()) return passing_failure(fmt::format("process {} is about to end", brief.tgid), Retry::at_once);
       process.set_descriptor_table(identities_.of(ObjectKind::descriptor_table, table->second));
       process.set_file_system_context(identities_.of(ObjectKind::file_system_context, brief.fs));
       process.set_signal_handlers(identities_.of(ObjectKind::signal_handlers, brief.sighand));

@@ -60,9 +60,10 @@ Result<void> Capturer::track_newcomers() {
     if (known == spaces_.end() || !known->second->tracked) newcomers.emplace(thread.mm, &thread);
   }
   if (newcomers.empty()) return {};
-  TRY(refuse_what_cannot_be_saved(TRY(group_tasks())));
+  // What is refused now may be of this moment (vfork), and is not driven; it is met again when the group stands still.
+  if (const auto tasks = group_tasks(); !tasks || !refuse_what_cannot_be_saved(*tasks)) return {};
   for (const auto& [mm, thread] : newcomers) {
-    auto group = StoppedGroup::nobody(stop_options());
+    auto group = StoppedGroup::nobody(collector_, stop_options());
     const auto held = group.stop_sleeper(*thread);
     if (!held) continue;
     // It may have executed another program before it stopped.

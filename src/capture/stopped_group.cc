@@ -69,11 +69,7 @@ bool can_be_stopped(const posix::ThreadBrief& thread) {
   return thread.ptrace == 0 && (condition == Condition::runs || condition == Condition::asleep);
 }
 
-StoppedGroup StoppedGroup::nobody(const Options& options) {
-  StoppedGroup group;
-  group.options_ = options;
-  return group;
-}
+StoppedGroup StoppedGroup::nobody(posix::Collector& collector, const Options& options) { return StoppedGroup(collector, options); }
 
 StoppedGroup::~StoppedGroup() {
   if (options_.patience != nullptr) options_.patience->disarm();
@@ -92,7 +88,7 @@ Result<void> StoppedGroup::interrupt(const posix::ThreadBrief& thread) {
   options_.patience->arm(kUninterruptiblePatienceNs);
   auto seized = TracedThread::seize(static_cast<pid_t>(thread.host_tid), options, static_cast<pid_t>(thread.host_tgid));
   if (!seized) {
-    if (seized.error().error_number == EINTR) return std::unexpected(Error{"a process executes another program", EAGAIN});
+    if (seized.error().error_number == EINTR) return passing_failure("a process executes another program", Retry::at_once);
     // It died since it was looked at, or is about to be: it comes up again as what it is then.
     if (seized.error().error_number == ESRCH || seized.error().error_number == EPERM) return {};
     return failure(fmt::format("thread {} of the group cannot be stopped: {}", thread.tid, seized.error().message()));
@@ -100,6 +96,24 @@ Result<void> StoppedGroup::interrupt(const posix::ThreadBrief& thread) {
   TRY(seized->interrupt());
   interrupted_.insert_or_assign(thread.task, thread);
   awaited_.push_back(&stopped_.insert_or_assign(thread.task, std::move(*seized)).first->second);
+  return {};
+}
+
+namespace {
+
+std::unexpected<Error> uninterruptible(const posix::ThreadBrief& thread) {
+  return passing_failure(fmt::format("thread {} is in an uninterruptible sleep (system call {})", thread.tid, static_cast<int64_t>(thread.orig_ax)),
+                         Retry::later);
+}
+
+}  // namespace
+
+/// One that ran may have gone to where no interrupt reaches it, to wait for a vfork child that is stopped itself.
+Result<void> StoppedGroup::refuse_uninterruptible() const {
+  for (const posix::ThreadBrief& thread : TRY(collector_->tasks_brief())) {
+    const bool awaited = std::ranges::any_of(awaited_, [&](const auto* other) { return other->tid() == static_cast<pid_t>(thread.host_tid); });
+    if (awaited && !is_dead(thread) && condition_of(thread) == Condition::uninterruptible) return uninterruptible(thread);
+  }
   return {};
 }
 
@@ -114,11 +128,12 @@ Result<void> StoppedGroup::await_stops() {
       renumbered |= !thread->gone() && thread->tid() != tid;
       return sight != TracedThread::Sight::runs;
     });
-    if (renumbered) return std::unexpected(Error{"a process executes another program", EAGAIN});
+    if (renumbered) return passing_failure("a process executes another program", Retry::at_once);
     if (awaited_.empty()) return {};
+    if (pace.waited_ns() > kUninterruptiblePatienceNs) TRY(refuse_uninterruptible());
     // One that is held up on its way (a long call, a loaded machine) is tried again in a later epoch.
     if (pace.waited_ns() > options_.timeout_ns) {
-      return std::unexpected(Error{fmt::format("thread {} did not stop", awaited_.front()->tid()), EAGAIN});
+      return passing_failure(fmt::format("thread {} did not stop", awaited_.front()->tid()), Retry::later);
     }
   }
 }
@@ -168,8 +183,7 @@ Result<void> StoppedGroup::continue_transfer(TracedThread& thread, const user_re
 }
 
 Result<StoppedGroup> StoppedGroup::stop(posix::Collector& collector, const Options& options) {
-  StoppedGroup group;
-  group.options_ = options;
+  StoppedGroup group(collector, options);
   const int64_t deadline_ns = monotonic_ns() + options.timeout_ns;
   const int64_t patience_end_ns = monotonic_ns() + kUninterruptiblePatienceNs;
   for (;;) {
@@ -184,7 +198,7 @@ Result<StoppedGroup> StoppedGroup::stop(posix::Collector& collector, const Optio
         return failure(fmt::format("thread {} is traced by another process (ptrace): this cannot be persisted", thread.tid));
       }
       const Condition condition = condition_of(thread);
-      const bool restless = condition == Condition::asleep && options.restless.contains(thread.task);
+      const bool restless = condition == Condition::asleep && options.restless(thread);
       if (condition == Condition::runs || restless) {
         if (group.traced(thread.task) != nullptr) continue;
         TRY(group.interrupt(thread));
@@ -197,12 +211,11 @@ Result<StoppedGroup> StoppedGroup::stop(posix::Collector& collector, const Optio
     const posix::ThreadBrief culprit = busy == nullptr ? posix::ThreadBrief{} : *busy;
     TRY(group.await_stops());
     for (auto& [task, thread] : group.stopped_) TRY(group.mend_interrupted_call(task, thread));
-    if (monotonic_ns() > deadline_ns && busy == nullptr) return std::unexpected(Error{"the group's threads come and go too fast to be stopped", EAGAIN});
+    if (monotonic_ns() > deadline_ns && busy == nullptr) {
+      return passing_failure("the group's threads come and go too fast to be stopped", Retry::later);
+    }
     if (busy != nullptr) {
-      if (monotonic_ns() > patience_end_ns) {
-        return std::unexpected(
-            Error{fmt::format("thread {} is in an uninterruptible sleep (system call {})", culprit.tid, culprit.orig_ax), EAGAIN});
-      }
+      if (monotonic_ns() > patience_end_ns) return uninterruptible(culprit);
       usleep(kUninterruptibleStepUs);
     }
   }
@@ -217,16 +230,16 @@ Result<TracedThread*> StoppedGroup::stop_sleeper(const posix::ThreadBrief& threa
   return held;
 }
 
-Result<std::vector<uint64_t>> StoppedGroup::disturbed(posix::Collector& collector) const {
+Result<std::vector<uint64_t>> StoppedGroup::disturbed() const {
   std::map<uint64_t, const posix::ThreadBrief*> before;
   for (const posix::ThreadBrief& thread : threads_) {
     if (!is_scaffold(thread)) before[thread.task] = &thread;
   }
   std::vector<uint64_t> disturbed;
-  for (const posix::ThreadBrief& now : TRY(collector.tasks_brief())) {
+  for (const posix::ThreadBrief& now : TRY(collector_->tasks_brief())) {
     if (now.tgid == kInitPid && !is_live_init(now)) {
       // Whoever kills init kills the whole group: what is seen of it now is its death, not its state.
-      return std::unexpected(Error{"the group's init is being killed", EAGAIN});
+      return passing_failure("the group's init is being killed", Retry::later);
     }
     if (is_scaffold(now) || options_.foreign.contains(now.signal)) continue;
     const auto found = before.find(now.task);

@@ -1,6 +1,7 @@
 // A group at rest: the threads that ran are stopped, the sleepers are left asleep.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <vector>
@@ -17,8 +18,8 @@ namespace perdure::capture {
 class StoppedGroup {
  public:
   struct Options {
-    /// Threads (by task address) that are to be stopped even if they sleep: they woke during an earlier capture.
-    std::set<uint64_t> restless;
+    /// Whether a thread is to be stopped even though it sleeps: it is expected to wake before the capture is over.
+    std::function<bool(const posix::ThreadBrief&)> restless;
     /// Processes (by signal_struct address) that are in the namespaces but not of the group: see remove_foreign().
     std::set<uint64_t> foreign;
     bool kill_with_supervisor = true;
@@ -31,7 +32,7 @@ class StoppedGroup {
   /// Stops what runs. Error when a thread can neither be stopped nor left asleep in time (uninterruptible sleep, vfork).
   static Result<StoppedGroup> stop(posix::Collector& collector, const Options& options);
   /// Holds nobody yet; for stop_sleeper().
-  static StoppedGroup nobody(const Options& options);
+  static StoppedGroup nobody(posix::Collector& collector, const Options& options);
   StoppedGroup(StoppedGroup&&) = default;
   StoppedGroup& operator=(StoppedGroup&&) = default;
   ~StoppedGroup();
@@ -44,15 +45,17 @@ class StoppedGroup {
   Result<TracedThread*> stop_sleeper(const posix::ThreadBrief& thread);
 
   /// Checks that no sleeper ran since the group came to rest; returns the tasks that did.
-  Result<std::vector<uint64_t>> disturbed(posix::Collector& collector) const;
+  Result<std::vector<uint64_t>> disturbed() const;
 
  private:
-  StoppedGroup() = default;
+  StoppedGroup(posix::Collector& collector, const Options& options) : collector_(&collector), options_(options) {}
   Result<void> interrupt(const posix::ThreadBrief& thread);
   Result<void> await_stops();
+  Result<void> refuse_uninterruptible() const;
   Result<void> mend_interrupted_call(uint64_t task, TracedThread& thread);
   Result<void> continue_transfer(TracedThread& thread, const user_regs_struct& registers);
 
+  posix::Collector* collector_;
   Options options_;
   std::vector<posix::ThreadBrief> threads_;
   std::map<uint64_t, TracedThread> stopped_;

@@ -64,7 +64,7 @@ class InotifyKind final : public FileKind {
     const InotifyRecord* state = source.table.inotifies.find(source.record.file);
     if (state == nullptr) return failure("its state could not be read");
     if (state->queued_events != 0) {
-      return std::unexpected(Error{fmt::format("{} events wait to be read from it: these cannot be persisted", state->queued_events), EAGAIN});
+      return passing_failure(fmt::format("{} events wait to be read from it: these cannot be persisted", state->queued_events), Retry::later);
     }
     Inotify& inotify = *file.mutable_inotify();
     inotify.set_next_number(static_cast<int>(state->next_watch));

@@ -47,7 +47,7 @@ Result<std::string> unprocessed(const TerminalEnd& end, std::span<const Terminal
   std::string bytes;
   for (const TerminalInputRecord* buffer : input) {
     if (buffer->index == 0) continue;
-    if (end.has_no_room == 0) return std::unexpected(Error{"bytes are on their way through it", EAGAIN});
+    if (end.has_no_room == 0) return passing_failure("bytes are on their way through it", Retry::later);
     if (buffer->length > kTerminalBufferLimit) return failure("more waits in it than can be read");
     bytes.append(reinterpret_cast<const char*>(input_bytes(*buffer).data()), buffer->length);
   }
@@ -56,7 +56,7 @@ Result<std::string> unprocessed(const TerminalEnd& end, std::span<const Terminal
 
 Result<void> refuse(const TerminalRecord& source) {
   const TerminalEnd& slave = source.slave;
-  if (source.master.is_moving != 0 || slave.is_moving != 0) return std::unexpected(Error{"bytes are on their way through it", EAGAIN});
+  if (source.master.is_moving != 0 || slave.is_moving != 0) return passing_failure("bytes are on their way through it", Retry::later);
   if (source.master.line_discipline != 0 || slave.line_discipline != 0) return failure("it has another line discipline than N_TTY");
   if (std::ranges::any_of(slave.locked_settings, [](uint8_t byte) { return byte != 0; })) return failure("settings of it are locked (TIOCSLCKTRMIOS)");
   if (source.master.packet_mode != 0 && slave.packet_status != 0) return failure("a change of its state is yet to be read (packet mode)");

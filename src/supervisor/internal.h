@@ -26,6 +26,8 @@ inline void complain(const std::string& line) { fmt::print(stderr, "perdure: {}\
 struct CheckpointRequest {
   std::string label;
   std::promise<Result<store::EpochNumber>> done;
+  int64_t tried_since_ns = 0;  ///< 0: not yet
+  int attempts = 0;
 };
 
 class Supervisor {
@@ -50,6 +52,7 @@ class Supervisor {
   void await_root_status();
   void end_attached();
   void forward_signal();
+  void accept_requests();
   void serve_requests();
   void refuse_requests();
   void take_checkpoint();
@@ -66,6 +69,8 @@ class Supervisor {
   Fd requests_ready_;
   std::mutex mutex_;
   std::deque<CheckpointRequest> requests_;
+  std::deque<CheckpointRequest> waiting_;  ///< those of them that were accepted, and are tried until it goes well
+  int64_t serve_ns_ = 0;                   ///< when those are tried next
   bool closed_ = false;  ///< nobody serves requests any more
   bool kill_requested_ = false;
   bool detach_requested_ = false;
@@ -88,6 +93,7 @@ class Supervisor {
   store::EpochNumber last_epoch_ = 0;
   store::EpochNumber resumed_epoch_ = 0;  ///< the epoch that this supervisor restored; 0: it started the program
   int64_t failing_since_ns_ = 0;
+  uint64_t failed_epochs_ = 0;  ///< periods without a checkpoint, since none could be taken
   std::string failure_;
   bool complained_ = false;
 };

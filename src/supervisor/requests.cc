@@ -1,29 +1,43 @@
 // What other commands ask of a supervisor, and what it says of its group.
 #include <unistd.h>
 
+#include <iterator>
+
 #include "supervisor/history_report.h"
 #include "supervisor/internal.h"
 
 namespace perdure::supervisor {
 
-void Supervisor::serve_requests() {
+void Supervisor::accept_requests() {
   uint64_t count = 0;
   (void)!::read(requests_ready_.get(), &count, sizeof count);
-  std::deque<CheckpointRequest> requests;
-  {
-    const std::lock_guard lock(mutex_);
-    requests.swap(requests_);
-  }
-  for (CheckpointRequest& request : requests) {
-    constexpr int kAttempts = 50;
+  serve_ns_ = monotonic_ns();
+  const std::lock_guard lock(mutex_);
+  std::ranges::move(requests_, std::back_inserter(waiting_));
+  requests_.clear();
+}
+
+/// What fails because of the moment (vfork, a crowd that comes and goes) is tried again, while the group and its periods go on.
+void Supervisor::serve_requests() {
+  constexpr int64_t kPatienceNs = kNanosecondsPerSecond;
+  constexpr int kAttemptsMin = 20;  // a loaded machine may pass the time without a try
+  constexpr int64_t kStepNs = 1'000'000;
+  const int64_t begin_ns = monotonic_ns();
+  if (begin_ns < serve_ns_) return;
+  for (CheckpointRequest& request : std::exchange(waiting_, {})) {
+    if (request.attempts++ == 0) request.tried_since_ns = begin_ns;
     auto taken = checkpoint_now(request.label);
-    for (int attempt = 1; attempt < kAttempts && !taken && taken.error().error_number == EAGAIN; ++attempt) {
-      usleep(1000);
-      taken = checkpoint_now(request.label);
+    const bool patient = request.attempts < kAttemptsMin || monotonic_ns() < request.tried_since_ns + kPatienceNs;
+    if (!taken && taken.error().retry != Retry::pointless && patient) {
+      waiting_.push_back(std::move(request));
+      continue;
     }
     if (!taken) note_failure(taken.error());
     request.done.set_value(std::move(taken));
   }
+  // The program runs for at least as long as it was held up.
+  const int64_t end_ns = monotonic_ns();
+  serve_ns_ = end_ns + kStepNs + (end_ns - begin_ns);
 }
 
 /// Whoever waits for an answer gets one, and nobody waits from now on.
@@ -31,7 +45,9 @@ void Supervisor::refuse_requests() {
   const std::lock_guard lock(mutex_);
   closed_ = true;
   for (CheckpointRequest& request : requests_) request.done.set_value(failure("the group has ended"));
+  for (CheckpointRequest& request : waiting_) request.done.set_value(failure("the group has ended"));
   requests_.clear();
+  waiting_.clear();
 }
 
 nlohmann::json Supervisor::status_report() {
@@ -50,6 +66,7 @@ nlohmann::json Supervisor::status_report() {
                         {"pause_us", static_cast<double>(last_pause_ns_) / 1000},
                         {"idle", idle_periods_ > 0},
                         {"disk_behind", disk_behind_},
+                        {"failed_epochs", failed_epochs_},
                         {"stored_bytes", writer.usage.stored_bytes},
                         {"live_bytes", writer.usage.live_bytes},
                         {"not_persisted", failure_},
@@ -80,7 +97,7 @@ nlohmann::json Supervisor::handle(const nlohmann::json& request) {
     return reply;
   }
   if (command != "checkpoint" && command != "kill" && command != "detach") return {{"error", "the supervisor does not know this command"}};
-  CheckpointRequest work{request.value("label", ""), {}};
+  CheckpointRequest work{.label = request.value("label", ""), .done = {}};
   auto done = work.done.get_future();
   {
     const std::lock_guard lock(mutex_);

@@ -87,12 +87,13 @@ Result<int> Supervisor::loop() {
       const int64_t end_ns = monotonic_ns();
       next_ns = std::max(next_ns + options_.period_ns, end_ns + (end_ns - now_ns));
     }
-    const bool resting = rest();
+    const bool resting = waiting_.empty() && rest();
     std::array<pollfd, 4> wanted{{{init_ ? init_->socket() : attached_->pidfd(), POLLIN, 0},
                                   {signals_.get(), POLLIN, 0},
                                   {requests_ready_.get(), POLLIN, 0},
                                   {resting ? watch_->fd() : -1, POLLIN, 0}}};
-    const timespec patience = to_timespec(std::max<int64_t>(next_ns - monotonic_ns(), 0));
+    const int64_t wake_ns = waiting_.empty() ? next_ns : std::min(next_ns, serve_ns_);
+    const timespec patience = to_timespec(std::max<int64_t>(wake_ns - monotonic_ns(), 0));
     if (ppoll(wanted.data(), wanted.size(), resting ? nullptr : &patience, nullptr) < 0 && errno != EINTR) {
       return system_error("poll");
     }
@@ -103,7 +104,8 @@ Result<int> Supervisor::loop() {
     }
     if (wanted[0].revents != 0) hear_from_init();
     if (wanted[1].revents != 0) forward_signal();
-    if (wanted[2].revents != 0) serve_requests();
+    if (wanted[2].revents != 0) accept_requests();
+    if (!waiting_.empty()) serve_requests();
     {
       const std::lock_guard lock(mutex_);
       if (kill_requested_) {
@@ -202,9 +204,13 @@ Result<store::EpochNumber> Supervisor::checkpoint_now(const std::string& label) 
 }
 
 void Supervisor::take_checkpoint() {
-  if (auto taken = checkpoint_now(""); !taken) note_failure(taken.error());
+  if (auto taken = checkpoint_now(""); !taken) {
+    ++failed_epochs_;
+    note_failure(taken.error());
+  }
   status_report();
 }
+
 Result<void> Supervisor::record_end() {
   init_.reset();
   attached_.reset();

@@ -146,7 +146,7 @@ def life_of_a_group():
         one.start("life")
         state = one.state("life")
         expect(state["state"] == "live" and state["pids"] and state["durable_epoch"] > 0, f"ps of a live group: {state}")
-        for field in ("durable_age_ms", "pause_us", "period_us", "stored_bytes", "not_persisted", "disk_behind", "queued_epochs"):
+        for field in ("durable_age_ms", "pause_us", "period_us", "stored_bytes", "not_persisted", "disk_behind", "queued_epochs", "failed_epochs"):
             expect(field in state, f"ps has no {field}")
         one.fails("run", "--name", "life", "--", "true", status=125, says="running")
         one.fails("restore", "life", status=125, says="running")
