@@ -119,15 +119,14 @@ void leave_out_process_controls(ObjectRecords& records) {
     thread.clear_cpuid_denied();
     thread.mutable_credentials()->clear_no_new_privileges();
   });
-  for (auto& [id, object] : records) {
-    if (!object.has_address_space()) continue;
-    object.mutable_address_space()->set_dumpable(1);
-    object.mutable_address_space()->clear_thp_disabled();
-    object.mutable_address_space()->clear_merge_any();
-    object.mutable_address_space()->clear_membarrier();
-    object.mutable_address_space()->clear_write_execute_denied();
-    object.mutable_address_space()->set_core_dump_filter(kDefaultCoreDumpFilter);
-  }
+  each_address_space(records, [](posix::AddressSpace& space) {
+    space.set_dumpable(1);
+    space.clear_thp_disabled();
+    space.clear_merge_any();
+    space.clear_membarrier();
+    space.clear_write_execute_denied();
+    space.set_core_dump_filter(kDefaultCoreDumpFilter);
+  });
 }
 
 // Processes
@@ -142,9 +141,7 @@ void leave_out_pending_signals(ObjectRecords& records) {
 }
 
 void leave_out_signal_handlers(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (object.has_signal_handlers()) object.mutable_signal_handlers()->clear_actions();
-  }
+  each(records, &Object::has_signal_handlers, &Object::mutable_signal_handlers, [](posix::SignalHandlers& handlers) { handlers.clear_actions(); });
   each_thread(records, [](posix::Thread& thread) {
     thread.clear_alternate_stack();
     thread.clear_alternate_stack_size();
@@ -180,40 +177,39 @@ void leave_out_zombies(ObjectRecords& records) {
   std::erase_if(records, [](const auto& entry) { return entry.second.has_process() && entry.second.process().zombie(); });
 }
 
+template <typename Damage>
+void each_file_system_context(ObjectRecords& records, Damage damage) {
+  each(records, &Object::has_file_system_context, &Object::mutable_file_system_context, damage);
+}
+
 void leave_out_umask(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (object.has_file_system_context()) object.mutable_file_system_context()->set_umask(0);
-  }
+  each_file_system_context(records, [](posix::FileSystemContext& context) { context.set_umask(0); });
 }
 
 void leave_out_directories(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (!object.has_file_system_context()) continue;
-    object.mutable_file_system_context()->set_working_directory("/");
-    object.mutable_file_system_context()->set_root_directory("/");
-  }
+  each_file_system_context(records, [](posix::FileSystemContext& context) {
+    context.set_working_directory("/");
+    context.set_root_directory("/");
+  });
 }
 
 void leave_out_clocks(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (!object.has_group()) continue;
-    object.mutable_group()->clear_monotonic_ns();
-    object.mutable_group()->clear_boottime_ns();
-  }
+  each(records, &Object::has_group, &Object::mutable_group, [](posix::Group& group) {
+    group.clear_monotonic_ns();
+    group.clear_boottime_ns();
+  });
 }
 
 void leave_out_group_terminal(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (object.has_group()) object.mutable_group()->clear_terminal();
-  }
+  each(records, &Object::has_group, &Object::mutable_group, [](posix::Group& group) { group.clear_terminal(); });
 }
 
 /// Bare pairs, which control nothing.
 void leave_out_terminals(ObjectRecords& records) {
   each_process(records, [](posix::Process& process) { process.clear_controlling_terminal(); });
-  each_file(records, [](posix::OpenFile& file) {
-    if (!file.terminal().has_state()) return;
-    posix::PseudoTerminal& state = *file.mutable_terminal()->mutable_state();
+  each_file_of(records, &posix::OpenFile::has_terminal, &posix::OpenFile::mutable_terminal, [](posix::Terminal& terminal) {
+    if (!terminal.has_state()) return;
+    posix::PseudoTerminal& state = *terminal.mutable_state();
     posix::PseudoTerminal bare;
     bare.set_settings(std::string(state.settings().size(), '\0'));
     bare.set_opened(true);
@@ -226,9 +222,7 @@ void leave_out_mappings(ObjectRecords& records) {
   using namespace posix::vm_flags;
   constexpr uint64_t kDropped = kShared | kMayShare | kGrowsDown | kLocked | kSequentialRead | kRandomRead | kDontCopy | kLockOnFault |
                                 kNoReserve | kWipeOnFork | kDontDump | kHugePage | kNoHugePage | kMergeable;
-  for (auto& [id, object] : records) {
-    if (!object.has_address_space()) continue;
-    auto& space = *object.mutable_address_space();
+  each_address_space(records, [](posix::AddressSpace& space) {
     space.clear_guard_ranges();
     space.set_brk(space.start_brk());
     space.clear_executable();
@@ -237,7 +231,7 @@ void leave_out_mappings(ObjectRecords& records) {
       mapping.set_flags((mapping.flags() & ~kDropped) | kRead | kWrite | kMayWrite | kExecute);
       mapping.clear_name();
     }
-  }
+  });
 }
 
 /// The pages are left out where they are copied.

@@ -10,15 +10,22 @@ namespace perdure::capture {
 
 namespace {
 
-/// An end that nothing holds together with the other one.
-void separate(uint64_t id, posix::Pipe& pipe) {
-  pipe.set_buffer_id(id);
-  pipe.clear_capacity_bytes();
-  pipe.clear_buffers();
+using posix::OpenFile;
+
+/// Each becomes an end that nothing holds together with the other one.
+void separate_pipes(ObjectRecords& records, bool named) {
+  for (auto& [id, object] : records) {
+    if (!object.has_open_file() || !object.open_file().has_pipe() || object.open_file().pipe().fifo_path().empty() == named) continue;
+    posix::Pipe& pipe = *object.mutable_open_file()->mutable_pipe();
+    pipe.set_buffer_id(id);
+    pipe.clear_capacity_bytes();
+    pipe.clear_buffers();
+  }
 }
 
 void leave_out_inet_sockets(ObjectRecords& records, int type) {
-  each_inet_socket(records, type, [](posix::InetSocket& socket) {
+  each_file_of(records, &OpenFile::has_inet_socket, &OpenFile::mutable_inet_socket, [&](posix::InetSocket& socket) {
+    if (socket.type() != type) return;
     posix::InetSocket bare;
     bare.set_family(socket.family());
     bare.set_type(socket.type());
@@ -28,23 +35,15 @@ void leave_out_inet_sockets(ObjectRecords& records, int type) {
   });
 }
 
+template <typename Damage>
+void each_unix_socket(ObjectRecords& records, Damage damage) {
+  each_file_of(records, &OpenFile::has_unix_socket, &OpenFile::mutable_unix_socket, damage);
+}
+
 }  // namespace
 
-void leave_out_pipes(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (object.has_open_file() && object.open_file().has_pipe() && object.open_file().pipe().fifo_path().empty()) {
-      separate(id, *object.mutable_open_file()->mutable_pipe());
-    }
-  }
-}
-
-void leave_out_fifos(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (object.has_open_file() && object.open_file().has_pipe() && !object.open_file().pipe().fifo_path().empty()) {
-      separate(id, *object.mutable_open_file()->mutable_pipe());
-    }
-  }
-}
+void leave_out_pipes(ObjectRecords& records) { separate_pipes(records, false); }
+void leave_out_fifos(ObjectRecords& records) { separate_pipes(records, true); }
 
 void leave_out_unix_sockets(ObjectRecords& records) {
   each_unix_socket(records, [](posix::UnixSocket& socket) {
@@ -76,100 +75,80 @@ void leave_out_tcp(ObjectRecords& records) { leave_out_inet_sockets(records, SOC
 void leave_out_udp(ObjectRecords& records) { leave_out_inet_sockets(records, SOCK_DGRAM); }
 
 void leave_out_epoll_items(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) {
-    if (file.has_epoll()) file.mutable_epoll()->clear_items();
-  });
+  each_file_of(records, &OpenFile::has_epoll, &OpenFile::mutable_epoll, [](posix::Epoll& epoll) { epoll.clear_items(); });
 }
 
 void leave_out_event_counts(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) {
-    if (file.has_eventfd()) file.mutable_eventfd()->Clear();
-  });
+  each_file_of(records, &OpenFile::has_eventfd, &OpenFile::mutable_eventfd, [](posix::EventFd& eventfd) { eventfd.Clear(); });
 }
 
 void leave_out_timerfds(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) {
-    if (!file.has_timerfd()) return;
-    file.mutable_timerfd()->clear_armed();
-    file.mutable_timerfd()->clear_rests();
-    file.mutable_timerfd()->clear_unread_ticks();
+  each_file_of(records, &OpenFile::has_timerfd, &OpenFile::mutable_timerfd, [](posix::TimerFd& timerfd) {
+    timerfd.clear_armed();
+    timerfd.clear_rests();
+    timerfd.clear_unread_ticks();
   });
 }
 
 void leave_out_signalfds(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) {
-    if (file.has_signalfd()) file.mutable_signalfd()->clear_accepted();
-  });
+  each_file_of(records, &OpenFile::has_signalfd, &OpenFile::mutable_signalfd, [](posix::SignalFd& signalfd) { signalfd.clear_accepted(); });
 }
 
 void leave_out_watches(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) {
-    if (file.has_inotify()) file.mutable_inotify()->Clear();
-  });
-  for (auto& [id, object] : records) {
-    if (object.has_descriptor_table()) object.mutable_descriptor_table()->clear_directory_watches();
-  }
+  each_file_of(records, &OpenFile::has_inotify, &OpenFile::mutable_inotify, [](posix::Inotify& inotify) { inotify.Clear(); });
+  each_table(records, [](posix::DescriptorTable& table) { table.clear_directory_watches(); });
 }
 
 /// A live process's pidfd becomes that of a dead one, and the other way round.
 void leave_out_pidfds(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) {
-    if (file.has_pidfd()) file.mutable_pidfd()->set_pid(file.pidfd().pid() == 0 ? 1 : 0);
-  });
+  each_file_of(records, &OpenFile::has_pidfd, &OpenFile::mutable_pidfd, [](posix::PidFd& pidfd) { pidfd.set_pid(pidfd.pid() == 0 ? 1 : 0); });
 }
 
 void leave_out_file_locks(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) { file.clear_locks(); });
-  for (auto& [id, object] : records) {
-    if (object.has_descriptor_table()) object.mutable_descriptor_table()->clear_locks();
-  }
+  each_file(records, [](OpenFile& file) { file.clear_locks(); });
+  each_table(records, [](posix::DescriptorTable& table) { table.clear_locks(); });
 }
 
 void leave_out_positions(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) { file.clear_position(); });
+  each_file(records, [](OpenFile& file) { file.clear_position(); });
 }
 
 void leave_out_file_flags(ObjectRecords& records) {
-  each_file(records, [](posix::OpenFile& file) { file.set_flags(file.flags() & (O_ACCMODE | O_DIRECTORY)); });
-  for (auto& [id, object] : records) {
-    if (!object.has_descriptor_table()) continue;
-    for (auto& descriptor : *object.mutable_descriptor_table()->mutable_descriptors()) descriptor.clear_close_on_exec();
-  }
+  each_file(records, [](OpenFile& file) { file.set_flags(file.flags() & (O_ACCMODE | O_DIRECTORY)); });
+  each_table(records, [](posix::DescriptorTable& table) {
+    for (auto& descriptor : *table.mutable_descriptors()) descriptor.clear_close_on_exec();
+  });
 }
 
 /// Only the standard streams are left.
 void leave_out_descriptors(ObjectRecords& records) {
   constexpr int kStandardStreams = 3;
-  for (auto& [id, object] : records) {
-    if (!object.has_descriptor_table()) continue;
-    auto& descriptors = *object.mutable_descriptor_table()->mutable_descriptors();
+  each_table(records, [](posix::DescriptorTable& table) {
+    auto& descriptors = *table.mutable_descriptors();
     const auto others = std::ranges::remove_if(descriptors, [](const auto& descriptor) { return descriptor.number() >= kStandardStreams; });
     descriptors.erase(others.begin(), others.end());
-  }
+  });
 }
 
 // Inter-process communication
 
 void leave_out_posix_queues(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (!object.has_message_queue()) continue;
-    object.mutable_message_queue()->clear_messages();
-    object.mutable_message_queue()->clear_notify_pid();
-  }
+  each(records, &Object::has_message_queue, &Object::mutable_message_queue, [](record::MessageQueue& queue) {
+    queue.clear_messages();
+    queue.clear_notify_pid();
+  });
 }
 
 void leave_out_semaphores(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (!object.has_system_v_semaphores()) continue;
-    for (auto& value : *object.mutable_system_v_semaphores()->mutable_values()) value = 0;
-    object.mutable_system_v_semaphores()->clear_undos();
-  }
+  each(records, &Object::has_system_v_semaphores, &Object::mutable_system_v_semaphores, [](record::SystemVSemaphores& semaphores) {
+    for (auto& value : *semaphores.mutable_values()) value = 0;
+    semaphores.clear_undos();
+  });
 }
 
 void leave_out_system_v_messages(ObjectRecords& records) {
-  for (auto& [id, object] : records) {
-    if (object.has_system_v_messages()) object.mutable_system_v_messages()->clear_messages();
-  }
+  each(records, &Object::has_system_v_messages, &Object::mutable_system_v_messages,
+       [](record::SystemVMessages& queue) { queue.clear_messages(); });
 }
 
 }  // namespace perdure::capture

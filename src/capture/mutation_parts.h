@@ -7,39 +7,44 @@ namespace perdure::capture {
 
 using posix::Object;
 
-/// Each of these calls `damage` with every record of one sort.
+/// Calls `damage` with every record of one sort: that which `has` says is there and `get` gives.
+template <typename Record, typename Damage>
+void each(ObjectRecords& records, bool (Object::*has)() const, Record* (Object::*get)(), Damage damage) {
+  for (auto& [id, object] : records) {
+    if ((object.*has)()) damage(*(object.*get)());
+  }
+}
+
 template <typename Damage>
 void each_process(ObjectRecords& records, Damage damage) {
-  for (auto& [id, object] : records) {
-    if (object.has_process()) damage(*object.mutable_process());
-  }
+  each(records, &Object::has_process, &Object::mutable_process, damage);
 }
 
 template <typename Damage>
 void each_thread(ObjectRecords& records, Damage damage) {
-  for (auto& [id, object] : records) {
-    if (object.has_thread()) damage(*object.mutable_thread());
-  }
+  each(records, &Object::has_thread, &Object::mutable_thread, damage);
+}
+
+template <typename Damage>
+void each_address_space(ObjectRecords& records, Damage damage) {
+  each(records, &Object::has_address_space, &Object::mutable_address_space, damage);
 }
 
 template <typename Damage>
 void each_file(ObjectRecords& records, Damage damage) {
-  for (auto& [id, object] : records) {
-    if (object.has_open_file()) damage(*object.mutable_open_file());
-  }
+  each(records, &Object::has_open_file, &Object::mutable_open_file, damage);
 }
 
 template <typename Damage>
-void each_unix_socket(ObjectRecords& records, Damage damage) {
-  each_file(records, [&](posix::OpenFile& file) {
-    if (file.has_unix_socket()) damage(*file.mutable_unix_socket());
-  });
+void each_table(ObjectRecords& records, Damage damage) {
+  each(records, &Object::has_descriptor_table, &Object::mutable_descriptor_table, damage);
 }
 
-template <typename Damage>
-void each_inet_socket(ObjectRecords& records, int type, Damage damage) {
+/// The same with the open files of one kind, given what the kind has of its own.
+template <typename Kind, typename Damage>
+void each_file_of(ObjectRecords& records, bool (posix::OpenFile::*has)() const, Kind* (posix::OpenFile::*get)(), Damage damage) {
   each_file(records, [&](posix::OpenFile& file) {
-    if (file.has_inet_socket() && file.inet_socket().type() == type) damage(*file.mutable_inet_socket());
+    if ((file.*has)()) damage(*(file.*get)());
   });
 }
 
