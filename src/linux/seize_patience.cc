@@ -9,6 +9,8 @@
 #include <csignal>
 #include <utility>
 
+#include "base/clock.h"
+
 extern "C" {
 long perdure_patient_ptrace(long request, long tid, unsigned long address, unsigned long data);
 extern const char perdure_patient_ptrace_call[];
@@ -65,9 +67,9 @@ SeizePatience::~SeizePatience() {
   if (owned_) timer_delete(timer_);
 }
 
-void SeizePatience::arm(long patience_ns) {
+void SeizePatience::arm(int64_t patience_ns) {
   if (std::exchange(armed_, true)) return;
-  const itimerspec times{.it_interval = {0, patience_ns}, .it_value = {0, patience_ns}};
+  const itimerspec times{.it_interval = to_timespec(patience_ns), .it_value = to_timespec(patience_ns)};
   timer_settime(timer_, 0, &times, nullptr);
 }
 

@@ -1,6 +1,7 @@
 // A bound on how long PTRACE_SEIZE may wait.
 #pragma once
 
+#include <cstdint>
 #include <ctime>
 
 #include "base/result.h"
@@ -18,7 +19,7 @@ class SeizePatience {
   ~SeizePatience();
 
   /// From now on until disarm() no seize waits for longer than about `patience_ns`.
-  void arm(long patience_ns);
+  void arm(int64_t patience_ns);
   void disarm();
 
  private:
