@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -46,6 +47,9 @@ class RemoteSyscalls {
   uint64_t saved_mask_ = 0;
   std::vector<pid_t> created_;
 };
+
+/// What adds any number of calls to a batch calls this after each few: it runs them when there is room for few more.
+using MakeRoom = std::function<Result<void>()>;
 
 /// A list of system calls that run in one go: from a small stub page in the target, which stops at the first error or after the last.
 class SyscallBatch {

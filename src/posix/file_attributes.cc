@@ -69,11 +69,12 @@ struct flock lock_argument(const record::FileLock& lock) {
   return argument;
 }
 
-Result<void> add_async_flags(SyscallBatch& batch, const DescriptorTable& table, RestoreContext& context) {
+Result<void> add_async_flags(SyscallBatch& batch, const DescriptorTable& table, RestoreContext& context, const MakeRoom& make_room) {
   for (const Descriptor& descriptor : table.descriptors()) {
     const uint64_t flags = TRY(context.tree.open_file(descriptor.open_file()))->flags();
     if ((flags & O_ASYNC) == 0 || (flags & O_PATH) != 0 || !context.async_files.insert(descriptor.open_file()).second) continue;
     batch.add("have an open file send signals", SYS_fcntl, {static_cast<uint64_t>(descriptor.number()), F_SETFL, flags & kStatusFlags});
+    TRY(make_room());
   }
   return {};
 }

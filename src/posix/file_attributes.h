@@ -15,7 +15,7 @@ Result<void> restore_file_attributes(int fd, ObjectId id, const RestoreContext& 
 
 /// Has the process set O_ASYNC of those of its files that have it and where no other process has done so yet: a signal tells the number under
 /// which it was set.
-Result<void> add_async_flags(SyscallBatch& batch, const DescriptorTable& table, RestoreContext& context);
+Result<void> add_async_flags(SyscallBatch& batch, const DescriptorTable& table, RestoreContext& context, const MakeRoom& make_room);
 
 /// Whether somebody is restored whom it signals.
 bool has_owner_here(const OpenFile& file, const RestoreContext& context);

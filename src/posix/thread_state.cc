@@ -70,7 +70,7 @@ constexpr int kRestoreIdsOn = 1;
 constexpr int kRestoreIdsQuery = 2;
 
 /// Timers count from 0: without a way to ask for a number, all below it are drawn first.
-Result<int> add_drawn_numbers(SyscallBatch& batch, int next, int wanted) {
+Result<int> add_drawn_numbers(SyscallBatch& batch, int next, int wanted, const MakeRoom& make_room) {
   constexpr int kMostDrawn = 64;
   if (wanted - next > kMostDrawn) return failure(fmt::format("timer {} cannot be made on this kernel (Linux 6.15 can)", wanted));
   sigevent event{};
@@ -78,20 +78,21 @@ Result<int> add_drawn_numbers(SyscallBatch& batch, int next, int wanted) {
   for (; next < wanted; ++next) {
     batch.add("draw a timer's number", SYS_timer_create, {CLOCK_MONOTONIC, batch.add_value(event), batch.add_value(int{0})});
     batch.add("give a timer back", SYS_timer_delete, {word(next)});
+    TRY(make_room());
   }
   return next;
 }
 
-Result<void> add_posix_timers(SyscallBatch& batch, const Process& process, int64_t elapsed_ns) {
+Result<void> add_posix_timers(SyscallBatch& batch, const Process& process, int64_t elapsed_ns, const MakeRoom& make_room) {
   if (process.posix_timers().empty()) return {};
   // With it timer_create takes the wanted number from where it would put it.
   const bool by_number = prctl(kTimerCreateRestoreIds, kRestoreIdsQuery, 0, 0, 0) >= 0;
   if (by_number) batch.add("number timers", SYS_prctl, {kTimerCreateRestoreIds, kRestoreIdsOn, 0, 0, 0});
   int next = 0;
   for (const record::PosixTimer& timer : process.posix_timers()) {
-    if (batch.nearly_full()) return failure("too many timers in one process");
-    if (!by_number) next = TRY(add_drawn_numbers(batch, next, timer.id())) + 1;
+    if (!by_number) next = TRY(add_drawn_numbers(batch, next, timer.id(), make_room)) + 1;
     add_posix_timer(batch, timer, elapsed_ns);
+    TRY(make_room());
   }
   if (by_number) batch.add("number timers", SYS_prctl, {kTimerCreateRestoreIds, 0, 0, 0, 0});
   return {};
@@ -118,7 +119,7 @@ void add_speculation(SyscallBatch& batch, uint32_t flags) {
 
 }  // namespace
 
-void add_thread_attributes(SyscallBatch& batch, const Thread& thread) {
+Result<void> add_thread_attributes(SyscallBatch& batch, const Thread& thread, const MakeRoom& make_room) {
   batch.add("set the thread's name", SYS_prctl, {PR_SET_NAME, batch.add_string(thread.name())});
   if (thread.alternate_stack_size() != 0) {
     stack_t stack{};
@@ -145,7 +146,9 @@ void add_thread_attributes(SyscallBatch& batch, const Thread& thread) {
     batch.add("queue a signal", SYS_rt_tgsigqueueinfo,
               {word(thread.pid()), word(thread.tid()), word(pending.signal()),
                batch.add_data(std::as_bytes(std::span(pending.information())))});
+    TRY(make_room());
   }
+  return {};
 }
 
 void add_thread_credentials(SyscallBatch& batch, const Thread& thread) {
@@ -245,7 +248,7 @@ Result<void> add_process_attributes(SyscallBatch& batch, const Process& process,
   return {};
 }
 
-Result<void> add_process_signals(SyscallBatch& batch, const Process& process, RestoreContext& context) {
+Result<void> add_process_signals(SyscallBatch& batch, const Process& process, RestoreContext& context, const MakeRoom& make_room) {
   const SignalHandlers& handlers = *TRY(context.tree.signal_handlers(process.signal_handlers()));
   // Bare tasks come with init's dispositions, which are all default. What children have done while they were rebuilt is no news.
   const KernelSigaction ignored{reinterpret_cast<uint64_t>(SIG_IGN), 0, 0, 0};
@@ -258,12 +261,13 @@ Result<void> add_process_signals(SyscallBatch& batch, const Process& process, Re
   for (const record::PendingSignal& pending : process.pending()) {
     batch.add("queue a signal", SYS_rt_sigqueueinfo,
               {word(process.pid()), word(pending.signal()), batch.add_data(std::as_bytes(std::span(pending.information())))});
+    TRY(make_room());
   }
   const int64_t elapsed_ns = TRY(context.elapsed_ns());
   for (const record::IntervalTimer& timer : process.interval_timers()) {
     batch.add("set an interval timer", SYS_setitimer, {word(timer.which()), batch.add_value(interval_timer_value(timer, elapsed_ns)), 0});
   }
-  TRY(add_posix_timers(batch, process, elapsed_ns));
+  TRY(add_posix_timers(batch, process, elapsed_ns, make_room));
   return {};
 }
 

@@ -11,7 +11,7 @@
 namespace perdure::posix {
 
 /// Names, stacks for signals, robust list, rseq, ...: in the thread itself.
-void add_thread_attributes(SyscallBatch& batch, const Thread& thread);
+Result<void> add_thread_attributes(SyscallBatch& batch, const Thread& thread, const MakeRoom& make_room);
 /// Last: what takes privilege away.
 void add_thread_credentials(SyscallBatch& batch, const Thread& thread);
 /// Nice value, policy, affinity: from outside.
@@ -20,7 +20,7 @@ Result<void> set_scheduling(pid_t host_tid, const Thread& thread);
 /// Working and root directory, umask, prctl state.
 Result<void> add_process_attributes(SyscallBatch& batch, const Process& process, RestoreContext& context);
 /// Dispositions, timers, pending signals: after all else, since they may act at once.
-Result<void> add_process_signals(SyscallBatch& batch, const Process& process, RestoreContext& context);
+Result<void> add_process_signals(SyscallBatch& batch, const Process& process, RestoreContext& context, const MakeRoom& make_room);
 /// What the address space carries and a change of user resets: after the credentials.
 Result<void> add_mm_attributes(SyscallBatch& batch, const Process& process, RestoreContext& context);
 /// Resource limits and oom_score_adj: from outside.

@@ -70,6 +70,10 @@ Result<void> fill_table(const Taker& taker, posix::ObjectId id, posix::RestoreCo
   TRY(deliver(taker, context, files));
 
   SyscallBatch batch(taker.process.stub);
+  const auto make_room = [&]() -> Result<void> {
+    if (batch.nearly_full()) TRY(batch.run(taker.thread, memory));
+    return {};
+  };
   batch.add("close the transport", SYS_close, {word(taker.transport)});
   // Numbers ascend and arrived as 0, 1, 2, ...: going backwards, no target is still occupied by one that is to be moved.
   for (int arrived = static_cast<int>(wanted.size()) - 1; arrived >= 0; --arrived) {
@@ -81,21 +85,21 @@ Result<void> fill_table(const Taker& taker, posix::ObjectId id, posix::RestoreCo
       batch.add("place a descriptor", SYS_dup3, {word(arrived), word(descriptor.number()), close_on_exec ? uint64_t{O_CLOEXEC} : 0});
       batch.add("place a descriptor", SYS_close, {word(arrived)});
     }
-    if (batch.nearly_full()) TRY(batch.run(taker.thread, memory));
+    TRY(make_room());
   }
   for (const auto& lock : table.locks()) {
     const auto by = std::ranges::find(wanted, lock.open_file(), &posix::Descriptor::open_file);
     if (by == wanted.end()) return failure("the checkpoint holds a file lock without its file");
     batch.add("lock a file again", SYS_fcntl, {word((*by)->number()), F_SETLK, batch.add_value(posix::lock_argument(lock))});
-    if (batch.nearly_full()) TRY(batch.run(taker.thread, memory));
+    TRY(make_room());
   }
   for (const auto& watch : table.directory_watches()) {
     const auto by = std::ranges::find(wanted, watch.number(), &posix::Descriptor::number);
     if (by == wanted.end()) return failure("the checkpoint holds the watch of a directory (F_NOTIFY) without its descriptor");
     posix::add_directory_watch(batch, watch, *TRY(context.tree.open_file((*by)->open_file())), context);
-    if (batch.nearly_full()) TRY(batch.run(taker.thread, memory));
+    TRY(make_room());
   }
-  TRY(posix::add_async_flags(batch, table, context));
+  TRY(posix::add_async_flags(batch, table, context, make_room));
   TRY(batch.run(taker.thread, memory));
   return {};
 }

@@ -96,17 +96,23 @@ Result<void> rebuild_attributes(BareProcess& process, posix::RestoreContext& con
   SyscallBatch batch(process.stub);
   const int memory = process.memory.get();
   const auto threads = context.tree.threads(process.record->pid());
+  const auto room_in = [&](TracedThread& task) {
+    return [&, task = &task]() -> Result<void> {
+      if (batch.nearly_full()) TRY(batch.run(*task, memory));
+      return {};
+    };
+  };
   TRY(posix::add_process_attributes(batch, *process.record, context));
   TRY(batch.run(process.leader, memory));
   for (const posix::Thread* thread : threads) {
     const bool leader = thread->tid() == process.record->pid();
     TracedThread& task = leader ? process.leader : process.threads.at(thread->tid());
     TRY(note_abort_address(process, *thread));
-    posix::add_thread_attributes(batch, *thread);
+    TRY(posix::add_thread_attributes(batch, *thread, room_in(task)));
     TRY(batch.run(task, memory));
     TRY(posix::set_scheduling(task.tid(), *thread));
   }
-  TRY(posix::add_process_signals(batch, *process.record, context));
+  TRY(posix::add_process_signals(batch, *process.record, context, room_in(process.leader)));
   TRY(batch.run(process.leader, memory));
   TRY(posix::set_process_limits(process.host_pid, *process.record));
   TRY(posix::set_core_dump_filter(process.host_pid, *TRY(context.tree.address_space(process.record->address_space()))));
