@@ -4,8 +4,8 @@
 // what lies in pipes and sockets) keeps both true; a cut that is not consistent loses a token, doubles one, or takes one back in time.
 // Over and over the program stops moving, lets everything in flight arrive, counts, and goes on.
 //
-// usage: atomicity DIRECTORY. The number in DIRECTORY/command is copied to DIRECTORY/answer after the first count begun after it was read;
-// "stop" ends the program. What is wrong is written to DIRECTORY/failure.
+// usage: atomicity DIRECTORY. The word in DIRECTORY/command (twice, eight characters each) is copied to DIRECTORY/answer after the first count begun
+// after it was read; "stop" ends the program. What is wrong is written to DIRECTORY/failure.
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { tokens = 4000, channels = 4, processes = 2, senders = 4, run_ms = 15, patience_ms = 20000 };
+enum { tokens = 4000, channels = 4, processes = 2, senders = 4, run_ms = 15, patience_ms = 20000, command_width = 8 };
 
 /// Fills a cache line, so that pipes and sockets hold many pages of them.
 struct token {
@@ -223,27 +223,31 @@ static void verify(void) {
   world->round++;
 }
 
-static void read_command(char* command, size_t size) {
-  char path[512];
+/// Empty when there is none, or only half of it.
+static void read_command(char command[static command_width + 1]) {
+  char path[512], text[2 * command_width] = "";
   snprintf(path, sizeof path, "%s/command", directory);
   command[0] = '\0';
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;
-  ssize_t got = read(fd, command, size - 1);
-  command[got > 0 ? got : 0] = '\0';
+  ssize_t got = read(fd, text, sizeof text);
   close(fd);
+  if (got != sizeof text || memcmp(text, text + command_width, command_width) != 0) return;
+  memcpy(command, text, command_width);
+  command[command_width] = '\0';
+  command[strcspn(command, " ")] = '\0';
 }
 
 static _Noreturn void coordinate(void) {
-  char answered[32] = "", command[32];
+  char answered[command_width + 1] = "", command[command_width + 1];
   for (;;) {
     usleep(run_ms * 1000);
-    read_command(command, sizeof command);
+    read_command(command);
     verify();
-    if (strchr(command, '\n') == NULL || !strcmp(command, answered)) continue;  // half written, or answered already
-    if (!strcmp(command, "stop\n")) exit(0);
+    if (command[0] == '\0' || !strcmp(command, answered)) continue;
+    if (!strcmp(command, "stop")) exit(0);
     char line[64];
-    snprintf(line, sizeof line, "%.*s %llu\n", (int)strcspn(command, "\n"), command, (unsigned long long)world->counts);
+    snprintf(line, sizeof line, "%s %llu\n", command, (unsigned long long)world->counts);
     write_file("answer", line);
     strcpy(answered, command);
   }
