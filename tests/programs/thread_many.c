@@ -1,5 +1,6 @@
 // Sixty-four threads, each counting on its own stack and in thread-local memory, all run on where they were, under the same thread ids.
 // covers: threads
+// timeout: 90
 #include "check.h"
 
 enum { kThreads = 64 };
