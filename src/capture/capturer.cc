@@ -11,11 +11,15 @@
 #include "capture/mutation.h"
 #include "linux/process.h"
 #include "linux/remote.h"
-#include "posix/blocked_syscall.h"
-#include "posix/half_done_transfer.h"
 #include "posix/vdso.h"
 
 namespace perdure::capture {
+
+namespace {
+
+constexpr int kAttempts = 5;  // at a checkpoint, before it is left to the next epoch
+
+}  // namespace
 
 Capturer::Capturer(Options options, posix::Collector collector, SeizePatience patience)
     : options_(std::move(options)),
@@ -112,30 +116,37 @@ Result<bool> Capturer::idle() {
   return unchanged(TRY(present_threads()));
 }
 
-/// To interrupt a sleeper is not for free: that is for those which keep waking, and, from the second attempt on, for those which woke.
+/// To interrupt a sleeper is not for free: that is for those which keep waking, and, from the second attempt on, for those which woke. One in
+/// the midst of a transfer, which would be cut short, is left alone for longer.
 void Capturer::choose_restless(int attempt) {
   constexpr int kChronic = 6;
   constexpr int kCrowded = 3;
   restless_.clear();
   settled_.clear();
   crowd_is_restless_ = attempt >= kCrowded;
+  transfers_are_restless_ = attempt >= kAttempts - 1;
   if (crowd_is_restless_) {
     for (const auto& thread : last_threads_) settled_.emplace(thread.task, thread.nvcsw, thread.nivcsw);
   }
+  std::set<uint64_t> transferring;
+  for (const auto& thread : present_) {
+    if (thread.waits_for_file != 0) transferring.insert(thread.task);
+  }
   for (const auto& [task, expected] : restlessness_) {
-    if (attempt > 1 || expected >= kChronic) restless_.insert(task);
+    const bool woke = attempt >= 2 && (transfers_are_restless_ || !transferring.contains(task));
+    if (woke || expected >= kChronic) restless_.insert(task);
   }
 }
 
 /// Of many short sleeps there is always one that ends.
 bool Capturer::is_restless(const posix::ThreadBrief& sleeper) const {
   if (restless_.contains(sleeper.task)) return true;
+  if (sleeper.waits_for_file != 0 && !transfers_are_restless_) return false;
   return crowd_is_restless_ && !settled_.contains({sleeper.task, sleeper.nvcsw, sleeper.nivcsw});
 }
 
 /// A sleeper that wakes spoils an attempt.
 Result<std::optional<Checkpoint>> Capturer::capture() {
-  constexpr int kAttempts = 5;
   for (auto& [task, expected] : restlessness_) --expected;
   std::erase_if(restlessness_, [](const auto& entry) { return entry.second <= 0; });
   for (int number = 1;; ++number) {
@@ -163,7 +174,9 @@ StoppedGroup::Options Capturer::stop_options() {
 Result<std::optional<Checkpoint>> Capturer::attempt() {
   exited_ = detach_all(std::move(exited_));
   TRY(look());
-  if (!group_alive_ || unchanged(present_)) return std::optional<Checkpoint>{};
+  const auto overdue = sleeps_.overdue(present_, monotonic_ns());
+  restless_.insert(overdue.begin(), overdue.end());
+  if (!group_alive_ || (unchanged(present_) && overdue.empty())) return std::optional<Checkpoint>{};
   TRY(track_newcomers());
 
   Checkpoint checkpoint;
@@ -187,6 +200,7 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   outside_files_.end();
   checkpoint.to_sync = outside_files_.take();
   last_threads_ = std::move(stopped_threads);
+  sleeps_.keep_only(last_threads_);
   for (const auto& thread : last_threads_) figures.thread_count += is_scaffold(thread) ? 0 : 1;
   figures.dirty_pages = pending_.page_count();
   checkpoint.changes = std::exchange(pending_, {});
@@ -224,11 +238,7 @@ Result<void> Capturer::read_objects(StoppedGroup& group, PausedState& state) {
   // After the tracking was set up, which drives threads: what is read now is what they go on with.
   state.tasks = TRY(group_tasks());
   TRY(refuse_what_cannot_be_saved(state.tasks));
-  for (const posix::ThreadRecord* thread : state.tasks.threads) {
-    if (is_scaffold(thread->brief) || is_dead(thread->brief)) continue;
-    auto continued = TRY(continued_call(state.tasks, *thread));
-    state.calls[thread->brief.task] = continued ? *continued : TRY(blocked_call(*thread, state.now_ns));
-  }
+  TRY(read_calls(state));
   state.message_queue_names = TRY(list_message_queues());
   TRY(read_directories(state));
   TRY(read_files(state));
@@ -319,77 +329,6 @@ Result<void> Capturer::refuse_what_cannot_be_saved(const posix::TaskTable& tasks
   const std::string mounted = mounts_ ? TRY(mounts_->own_mount()) : "";
   if (!mounted.empty()) return failure(fmt::format("the group has mounted a file system of its own on {}: this cannot be persisted", mounted));
   return {};
-}
-
-/// How far the transfer has come that a thread sleeps in.
-Result<uint64_t> Capturer::done_bytes(const posix::ThreadRecord& thread) {
-  if (static_cast<int64_t>(thread.registers.ax) != -ENOSYS) return 0;
-  const auto wanted = posix::wanted_bytes(thread.registers.orig_ax, posix::user_registers(thread));
-  if (!wanted) return 0;
-  if (thread.registers.orig_ax == SYS_sendfile) {
-    // Only the call itself knows, and tells when it is interrupted.
-    expect_to_wake({&thread.brief.task, 1});
-    return passing_failure("a thread sleeps in sendfile(2)", Retry::at_once);
-  }
-  const posix::UserBuffer buffer{thread.registers.si, *wanted};
-  return TRY(collector_.transferred_bytes(thread, std::span(&buffer, 1))).value_or(0);
-}
-
-/// A thread that goes on with a half-done transfer is saved as the program knows it: in the call that it made.
-Result<std::optional<posix::BlockedCall>> Capturer::continued_call(const posix::TaskTable& tasks, const posix::ThreadRecord& thread) {
-  const auto* space = tasks.address_spaces.find(thread.brief.mm);
-  if (space == nullptr || !posix::is_in_continuation(space->vdso, thread.registers.ip)) return std::optional<posix::BlockedCall>{};
-  const Fd memory = TRY(open_process_memory(static_cast<pid_t>(thread.brief.host_tid)));
-  auto continued = TRY(posix::continued_transfer(memory.get(), space->vdso, posix::user_registers(thread)));
-  user_regs_struct& entered = continued.transfer.entered;
-  posix::BlockedCall call{entered.orig_rax, -1, 0, {}};
-  if (continued.finished) {
-    entered.orig_rax = ~0ull;
-  } else {
-    entered.rax = static_cast<uint64_t>(posix::kRestartSys);
-    call.done_bytes = continued.transfer.done_bytes + TRY(done_bytes(thread));
-  }
-  call.entered = entered;
-  return call;
-}
-
-/// A call that was interrupted and taken up again runs under the name of restart_syscall(2): restart_block tells which it is, and its deadline.
-Result<posix::BlockedCall> Capturer::blocked_call(const posix::ThreadRecord& thread, int64_t now_ns) {
-  const auto& registers = thread.registers;
-  if (static_cast<int64_t>(registers.orig_ax) < 0) return posix::BlockedCall{};
-  const bool restarted = registers.orig_ax == SYS_restart_syscall || static_cast<int64_t>(registers.ax) == posix::kRestartBlock;
-  if (!restarted) {
-    const bool asleep = static_cast<int64_t>(registers.ax) == -ENOSYS;
-    const int64_t remaining_ns = sleeps_.remaining_ns(thread.brief, posix::call_arguments(posix::user_registers(thread)), asleep, now_ns);
-    return posix::BlockedCall{registers.orig_ax, remaining_ns, TRY(done_bytes(thread)), {}};
-  }
-  // The kernel keeps the deadline on the machine's own clock.
-  const int64_t machine_now_ns = now_ns - own_clock_offsets_.monotonic_ns;
-  const auto left_ns = [&](int64_t expires_ns) { return std::max<int64_t>(expires_ns - machine_now_ns, 0); };
-  switch (TRY(collector_.restart_function(thread))) {
-    case posix::RestartFunction::none:  // a futex wait forgets its function as soon as it is taken up again, and nothing else does
-      if (thread.restart_arguments[0] != registers.di) break;
-      [[fallthrough]];
-    case posix::RestartFunction::futex_wait: {
-      const uint64_t arguments[6] = {registers.di, registers.si, registers.dx, registers.r10, registers.r8, registers.r9};
-      const bool relative = posix::relative_timeout_of(SYS_futex, arguments).form != posix::TimeoutArgument::Form::none;
-      return posix::BlockedCall{SYS_futex, relative ? left_ns(static_cast<int64_t>(thread.restart_arguments[3])) : -1, 0, {}};
-    }
-    case posix::RestartFunction::poll: {
-      const int64_t end_ns = static_cast<int64_t>(thread.restart_arguments[2]) * kNanosecondsPerSecond + static_cast<int64_t>(thread.restart_arguments[3]);
-      const bool has_timeout = thread.restart_arguments[1] >> 32 != 0;
-      return posix::BlockedCall{SYS_poll, has_timeout ? left_ns(end_ns) : -1, 0, {}};
-    }
-    case posix::RestartFunction::nanosleep: {
-      // The first argument is a pointer for the one, a small number for the other.
-      constexpr uint64_t kLowestPointer = 4096;
-      const bool by_clock = static_cast<int32_t>(registers.di) < static_cast<int32_t>(kLowestPointer) && registers.di < kLowestPointer;
-      return posix::BlockedCall{by_clock ? uint64_t{SYS_clock_nanosleep} : uint64_t{SYS_nanosleep},
-                                left_ns(static_cast<int64_t>(thread.restart_arguments[2])), 0, {}};
-    }
-    default: break;
-  }
-  return failure(fmt::format("thread {} sleeps on a CPU-time or alarm clock in a way that cannot be persisted", thread.brief.tid));
 }
 
 }  // namespace perdure::capture

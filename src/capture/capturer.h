@@ -87,6 +87,8 @@ class Capturer {
   Result<void> look();
   /// Whether nothing ran since the last checkpoint, as far as can be seen now.
   Result<bool> idle();
+  /// When capture() should be called at the latest, idle or not, for a sleeper whose time is over then; absent without.
+  std::optional<int64_t> next_overdue_ns() const { return sleeps_.next_overdue_ns(); }
   /// Whether any process of the group is left (zombies included), as of the last capture().
   bool group_alive() const { return group_alive_; }
   /// Whether the group's init lives and is not on its way out, as of the last capture() or look().
@@ -156,8 +158,16 @@ class Capturer {
   Result<posix::TaskTable> group_tasks();
   Result<void> read_directories(PausedState& state);
   Result<posix::BlockedCall> blocked_call(const posix::ThreadRecord& thread, int64_t now_ns);
-  Result<std::optional<posix::BlockedCall>> continued_call(const posix::TaskTable& tasks, const posix::ThreadRecord& thread);
-  Result<uint64_t> done_bytes(const posix::ThreadRecord& thread);
+  Result<void> read_calls(PausedState& state);
+  Result<std::optional<posix::BlockedCall>> continued_call(const posix::TaskTable& tasks, const posix::ThreadRecord& thread, int64_t now_ns);
+  Result<int64_t> socket_remaining_ns(const posix::ThreadRecord& thread, int64_t now_ns);
+  struct Progress {
+    uint64_t done = 0;         ///< bytes, or messages
+    uint64_t ahead_bytes = 0;  ///< see thread.proto
+  };
+  Result<Progress> progress_of(const posix::ThreadRecord& thread);
+  Result<std::optional<uint64_t>> messages_done(const posix::ThreadRecord& thread, std::span<const std::vector<posix::UserBuffer>> messages);
+  void impose_deadlines(const posix::ObjectTree& tree, const std::vector<posix::ThreadBrief>& threads);
   void choose_restless(int attempt);
   bool is_restless(const posix::ThreadBrief& sleeper) const;
   void expect_to_wake(std::span<const uint64_t> tasks);
@@ -196,6 +206,7 @@ class Capturer {
   std::vector<posix::ThreadBrief> last_threads_;  ///< as of the last checkpoint
   std::set<uint64_t> restless_;  ///< sleepers to be stopped in this attempt, by task address
   bool crowd_is_restless_ = false;  ///< all are but those of settled_
+  bool transfers_are_restless_ = false;  ///< likewise those in the midst of a transfer
   using Sleep = std::tuple<uint64_t, uint64_t, uint64_t>;  ///< the task's address, and how often it was switched away from
   std::set<Sleep> settled_;  ///< how the last checkpoint saw each thread
   std::map<uint64_t, int> restlessness_;  ///< by task address: how much those that woke during captures are expected to do so again

@@ -43,10 +43,77 @@ int64_t Sleeps::remaining_ns(const posix::ThreadBrief& thread, const posix::Call
   return sleep.deadline_ns < 0 ? -1 : std::max<int64_t>(sleep.deadline_ns - now_ns, 0);
 }
 
+/// The wait that the thread may still be in.
+Sleeps::SocketWait* Sleeps::socket_wait(const posix::ThreadBrief& thread) {
+  const auto found = socket_waits_.find(thread.task);
+  if (found == socket_waits_.end() || found->second.thread_start_ns != thread.start_boottime_ns) return nullptr;
+  return !found->second.nvcsw || *found->second.nvcsw == thread.nvcsw ? &found->second : nullptr;
+}
+
+int64_t Sleeps::socket_remaining_ns(const posix::ThreadBrief& thread, int64_t kernel_remaining_ns, int64_t now_ns) {
+  SocketWait* wait = socket_wait(thread);
+  if (kernel_remaining_ns < 0) {
+    end_socket_wait(thread);
+    return -1;
+  }
+  const int64_t kernel_deadline_ns = now_ns + kernel_remaining_ns;
+  if (wait == nullptr) {
+    wait = &socket_waits_[thread.task];
+    *wait = {thread.start_boottime_ns, thread.nvcsw, kernel_deadline_ns, false};
+  }
+  wait->nvcsw = thread.nvcsw;
+  if (!wait->imposed) wait->deadline_ns = std::min(wait->deadline_ns, kernel_deadline_ns);
+  return std::max<int64_t>(wait->deadline_ns - now_ns, 0);
+}
+
+int64_t Sleeps::take_up_again(const posix::ThreadBrief& thread, int64_t now_ns) {
+  SocketWait* wait = socket_wait(thread);
+  if (wait == nullptr) return -1;
+  wait->nvcsw.reset();
+  wait->imposed = true;
+  return std::max<int64_t>(wait->deadline_ns - now_ns, 0);
+}
+
+int64_t Sleeps::stopped_in_call(const posix::ThreadBrief& thread, int64_t now_ns) {
+  SocketWait* wait = socket_wait(thread);
+  if (wait == nullptr) return -1;
+  wait->nvcsw = thread.nvcsw + 1;
+  return std::max<int64_t>(wait->deadline_ns - now_ns, 0);
+}
+
+void Sleeps::impose(const posix::ThreadBrief& thread, int64_t deadline_ns) {
+  socket_waits_[thread.task] = {thread.start_boottime_ns, std::nullopt, deadline_ns, true};
+}
+
+std::vector<uint64_t> Sleeps::overdue(const std::vector<posix::ThreadBrief>& threads, int64_t now_ns) {
+  std::vector<uint64_t> tasks;
+  const auto due = next_overdue_ns();
+  if (!due || *due > now_ns) return tasks;
+  for (const posix::ThreadBrief& thread : threads) {
+    const SocketWait* wait = socket_wait(thread);
+    if (wait == nullptr || !wait->imposed || wait->deadline_ns > now_ns) continue;
+    if (thread.waits_for_file != 0) tasks.push_back(thread.task);
+  }
+  // Of the others the call is over: they are not to be looked for again.
+  std::erase_if(socket_waits_, [&](const auto& entry) {
+    return entry.second.imposed && entry.second.deadline_ns <= now_ns && std::ranges::find(tasks, entry.first) == tasks.end();
+  });
+  return tasks;
+}
+
+std::optional<int64_t> Sleeps::next_overdue_ns() const {
+  std::optional<int64_t> next;
+  for (const auto& [task, wait] : socket_waits_) {
+    if (wait.imposed && (!next || wait.deadline_ns < *next)) next = wait.deadline_ns;
+  }
+  return next;
+}
+
 void Sleeps::keep_only(const std::vector<posix::ThreadBrief>& threads) {
   std::set<uint64_t> present;
   for (const posix::ThreadBrief& thread : threads) present.insert(thread.task);
   std::erase_if(sleeps_, [&](const auto& sleep) { return !present.contains(sleep.first); });
+  std::erase_if(socket_waits_, [&](const auto& wait) { return !present.contains(wait.first); });
 }
 
 }  // namespace perdure::capture

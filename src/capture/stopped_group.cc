@@ -1,6 +1,7 @@
 #include "capture/stopped_group.h"
 
 #include <fmt/format.h>
+#include <sys/syscall.h>
 #include <sys/user.h>
 #include <unistd.h>
 
@@ -143,42 +144,52 @@ Result<void> StoppedGroup::mend_interrupted_call(uint64_t task, TracedThread& th
   if (thread.gone()) return {};
   const user_regs_struct registers = TRY(thread.registers());
   if (static_cast<int64_t>(registers.orig_rax) < 0) return {};
-  if (static_cast<int64_t>(registers.rax) > 0) return continue_transfer(thread, registers);
+  const posix::ThreadBrief& before = interrupted_.at(task);
+  if (static_cast<int64_t>(registers.rax) > 0) return continue_transfer(before, thread, registers);
   if (static_cast<int64_t>(registers.rax) != -EINTR) return {};
   if (!posix::returns_eintr_when_stopped(registers.orig_rax)) return {};
-  const posix::ThreadBrief& before = interrupted_.at(task);
   const bool was_asleep = condition_of(before) == Condition::asleep && before.orig_ax == registers.orig_rax;
   const int64_t remaining_ns = options_.sleeps->remaining_ns(before, posix::call_arguments(registers), was_asleep, monotonic_ns());
-  if (remaining_ns < 0) return thread.poke_user(offsetof(user, regs.rax), static_cast<uint64_t>(posix::kRestartNoHandler));
+  if (remaining_ns < 0) return take_up_again(before, thread, registers);
   user_regs_struct changed = posix::with_remaining_timeout(registers, remaining_ns, thread.tid());
   changed.rax = static_cast<uint64_t>(posix::kRestartNoHandler);
   return thread.set_registers(changed);
 }
 
+/// A call without a timeout of its own; its socket's may be over.
+Result<void> StoppedGroup::take_up_again(const posix::ThreadBrief& before, TracedThread& thread, user_regs_struct registers) {
+  if (options_.sleeps->take_up_again(before, monotonic_ns()) != 0) {
+    return thread.poke_user(offsetof(user, regs.rax), static_cast<uint64_t>(posix::kRestartNoHandler));
+  }
+  registers.rax = static_cast<uint64_t>(registers.orig_rax == SYS_connect ? -EINPROGRESS : -EAGAIN);
+  registers.orig_rax = ~0ull;
+  return thread.set_registers(registers);
+}
+
 /// A transfer that the stop cut short goes on with the rest when the thread is let go.
-Result<void> StoppedGroup::continue_transfer(TracedThread& thread, const user_regs_struct& registers) {
-  const auto wanted = posix::wanted_bytes(registers.orig_rax, registers);
-  if (!wanted || registers.rax >= *wanted || TRY(has_signal(thread))) return {};
+Result<void> StoppedGroup::continue_transfer(const posix::ThreadBrief& before, TracedThread& thread, const user_regs_struct& registers) {
+  const Fd memory = TRY(open_process_memory(thread.tid()));
+  const auto wanted = TRY(posix::wanted_transfer(registers, memory.get()));
+  if (!wanted || registers.rax >= wanted->count || TRY(has_signal(thread))) return {};
+  if (options_.sleeps->take_up_again(before, monotonic_ns()) == 0) return {};
   uint64_t vdso = 0;
   for (const auto& mapping : TRY(special_mappings(thread.tid()))) {
     if (mapping.name == "[vdso]") vdso = mapping.start;
   }
-  const Fd memory = TRY(open_process_memory(thread.tid()));
   posix::HalfDoneTransfer transfer{registers, registers.rax};
-  if (posix::is_in_continuation(vdso, registers.rip)) {
-    transfer = TRY(posix::continued_transfer(memory.get(), vdso, registers)).transfer;
-    transfer.done_bytes += registers.rax;
-  }
+  if (posix::is_in_continuation(vdso, registers.rip)) transfer = TRY(posix::continued_transfer(memory.get(), vdso, registers)).transfer;
   const auto occupied = [&](uint64_t address) {
     return std::ranges::any_of(threads_, [&](const posix::ThreadBrief& other) {
-      return static_cast<pid_t>(other.host_tid) != thread.tid() && other.instruction_pointer >= address &&
-             other.instruction_pointer < address + posix::kContinuationBytes;
-    }) || std::ranges::any_of(continued_, [&](const auto& other) { return other.second == address && other.first != thread.tid(); });
+      return static_cast<pid_t>(other.host_tid) != thread.tid() && other.mm == before.mm && other.frame_pointer == address &&
+             posix::is_in_continuation(vdso, other.instruction_pointer);
+    }) || std::ranges::any_of(continued_, [&](const auto& other) {
+      return other.first != thread.tid() && other.second == std::pair(before.mm, address);
+    });
   };
   auto next = posix::continue_transfer(memory.get(), vdso, transfer, occupied);
   // Without room the call returns what it has done: the program sees a short count, as after a signal.
   if (!next) return {};
-  continued_[thread.tid()] = next->rip;
+  continued_[thread.tid()] = {before.mm, next->rbp};
   return thread.set_registers(*next);
 }
 
@@ -186,11 +197,11 @@ Result<StoppedGroup> StoppedGroup::stop(posix::Collector& collector, const Optio
   StoppedGroup group(collector, options);
   const int64_t deadline_ns = monotonic_ns() + options.timeout_ns;
   const int64_t patience_end_ns = monotonic_ns() + kUninterruptiblePatienceNs;
-  for (;;) {
+  for (const Pace pace;;) {
     group.threads_ = TRY(collector.tasks_brief());
     remove_foreign(group.threads_, options.foreign, [](const auto& thread) { return thread.signal; });
     const posix::ThreadBrief* busy = nullptr;
-    bool interrupted = false;
+    bool interrupted = false, transferring = false;
     for (const posix::ThreadBrief& thread : group.threads_) {
       if (is_scaffold(thread) || is_dead(thread)) continue;
       if (group.traced(thread.task) != nullptr && (thread.state & kTaskTraced)) continue;
@@ -201,19 +212,25 @@ Result<StoppedGroup> StoppedGroup::stop(posix::Collector& collector, const Optio
       const bool restless = condition == Condition::asleep && options.restless(thread);
       if (condition == Condition::runs || restless) {
         if (group.traced(thread.task) != nullptr) continue;
+        // What it is in the midst of would return short: in a moment it sleeps, or is through with it.
+        if (!restless && thread.waits_for_file != 0 && monotonic_ns() < patience_end_ns) {
+          transferring = true;
+          continue;
+        }
         TRY(group.interrupt(thread));
         interrupted = true;
       } else if (condition == Condition::uninterruptible) {
         busy = &thread;
       }
     }
-    if (!interrupted && busy == nullptr) return group;
+    if (!interrupted && !transferring && busy == nullptr) return group;
     const posix::ThreadBrief culprit = busy == nullptr ? posix::ThreadBrief{} : *busy;
     TRY(group.await_stops());
     for (auto& [task, thread] : group.stopped_) TRY(group.mend_interrupted_call(task, thread));
     if (monotonic_ns() > deadline_ns && busy == nullptr) {
       return passing_failure("the group's threads come and go too fast to be stopped", Retry::later);
     }
+    if (transferring && busy == nullptr) pace.step();
     if (busy != nullptr) {
       if (monotonic_ns() > patience_end_ns) return uninterruptible(culprit);
       usleep(kUninterruptibleStepUs);

@@ -53,7 +53,8 @@ class StoppedGroup {
   Result<void> await_stops();
   Result<void> refuse_uninterruptible() const;
   Result<void> mend_interrupted_call(uint64_t task, TracedThread& thread);
-  Result<void> continue_transfer(TracedThread& thread, const user_regs_struct& registers);
+  Result<void> take_up_again(const posix::ThreadBrief& before, TracedThread& thread, user_regs_struct registers);
+  Result<void> continue_transfer(const posix::ThreadBrief& before, TracedThread& thread, const user_regs_struct& registers);
 
   posix::Collector* collector_;
   Options options_;
@@ -61,7 +62,7 @@ class StoppedGroup {
   std::map<uint64_t, TracedThread> stopped_;
   std::map<uint64_t, posix::ThreadBrief> interrupted_;  ///< how those threads were seen before
   std::vector<TracedThread*> awaited_;
-  std::map<pid_t, uint64_t> continued_;  ///< where threads go on whose transfers this stop cut short
+  std::map<pid_t, std::pair<uint64_t, uint64_t>> continued_;  ///< by TID, where threads go on whose transfers this stop cut short: mm, and address of the data
 };
 
 /// Leaves out the threads of processes that are not the group's.

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
 #include "capture/internal.h"
+#include "posix/blocked_syscall.h"
 
 namespace perdure::capture {
 
@@ -21,7 +23,9 @@ Result<void> Capturer::take_over(const store::View& view, const posix::ObjectTre
     }
   }
   std::map<pid_t, uint64_t> address_spaces;
-  for (const auto& thread : TRY(collector_.tasks_brief())) address_spaces[static_cast<pid_t>(thread.host_tid)] = thread.mm;
+  const auto threads = TRY(collector_.tasks_brief());
+  for (const auto& thread : threads) address_spaces[static_cast<pid_t>(thread.host_tid)] = thread.mm;
+  impose_deadlines(tree, threads);
   PausedState state;
   TRY(take_segments(state));
   for (const RestoredProcess& process : processes) {
@@ -32,6 +36,18 @@ Result<void> Capturer::take_over(const store::View& view, const posix::ObjectTre
     if (!known) pending_.erase_space(space);
   }
   return {};
+}
+
+/// The kernel would give them the whole timeout of their sockets again.
+void Capturer::impose_deadlines(const posix::ObjectTree& tree, const std::vector<posix::ThreadBrief>& threads) {
+  std::map<int, int64_t> deadlines;
+  for (const auto& [id, object] : tree.objects()) {
+    if (!object.has_thread() || !object.thread().has_blocked() || object.thread().blocked().remaining_ns() < 0) continue;
+    if (posix::has_socket_timeout(object.thread())) deadlines[object.thread().tid()] = monotonic_ns() + object.thread().blocked().remaining_ns();
+  }
+  for (const auto& thread : threads) {
+    if (const auto found = deadlines.find(static_cast<int>(thread.tid)); found != deadlines.end()) sleeps_.impose(thread, found->second);
+  }
 }
 
 /// Arms the tracking: whatever is written from here on, by the restore itself too, is found by the first scan.

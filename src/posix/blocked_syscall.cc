@@ -167,6 +167,13 @@ Result<user_regs_struct> resume_registers(const Thread& thread, pid_t host_pid) 
   return registers;
 }
 
+bool has_socket_timeout(const Thread& thread) {
+  user_regs_struct registers{};
+  if (!thread.has_blocked() || thread.blocked().remaining_ns() < 0 || static_cast<size_t>(thread.registers_size()) != kRegisterCount) return false;
+  std::memcpy(&registers, thread.registers().data(), sizeof registers);
+  return timeout_of(registers).form == TimeoutArgument::Form::none;
+}
+
 std::optional<DeadlineCall> deadline_call(const Thread& thread) {
   if (!thread.has_blocked() || thread.blocked().remaining_ns() < 0) return std::nullopt;
   const int64_t remaining_ns = thread.blocked().remaining_ns();

@@ -55,6 +55,9 @@ std::optional<int64_t> interrupted_result(const user_regs_struct& registers);
 /// the thread's stack, where nothing lives.
 Result<user_regs_struct> resume_registers(const Thread& thread, pid_t host_pid);
 
+/// Whether the timeout that is left of a thread's call is not the call's own, but its socket's.
+bool has_socket_timeout(const Thread& thread);
+
 /// A call whose deadline the kernel keeps when it is interrupted (restart_syscall(2)).
 struct DeadlineCall {
   std::vector<int64_t> time_argument;  ///< seconds and nanoseconds, for those that take a pointer

@@ -12,6 +12,7 @@
 #include <utility>
 #include <functional>
 
+#include "base/clock.h"
 #include "linux/bpf_symbols.h"
 #include "posix/collect.skel.h"
 
@@ -460,11 +461,40 @@ Result<bool> Collector::is_landlocked(const CredentialsRecord& credentials) {
   return landlock_->available && credentials.security[landlock_->word] != 0;
 }
 
-Result<std::optional<uint64_t>> Collector::transferred_bytes(const ThreadRecord& thread, std::span<const UserBuffer> buffers) {
+Result<KernelStack> Collector::kernel_stack_of(const ThreadRecord& thread) {
   if (thread.kernel_stack_pointer < thread.kernel_stack || thread.kernel_stack_pointer >= thread.kernel_stack_end)
     return failure(fmt::format("thread {} has no kernel stack", thread.brief.tid));
-  const auto stack = TRY(read_kernel_memory(thread.kernel_stack_pointer, thread.kernel_stack_end - thread.kernel_stack_pointer));
-  return posix::transferred_bytes(stack, layout_, buffers);
+  const auto bytes = TRY(read_kernel_memory(thread.kernel_stack_pointer, thread.kernel_stack_end - thread.kernel_stack_pointer));
+  return KernelStack{bytes, thread.kernel_stack_pointer};
+}
+
+Result<std::optional<uint64_t>> Collector::transferred_bytes(const ThreadRecord& thread, std::span<const UserBuffer> buffers) {
+  return posix::transferred_bytes(TRY(kernel_stack_of(thread)), layout_, buffers);
+}
+
+Result<std::optional<uint64_t>> Collector::spliced_bytes(const ThreadRecord& thread, uint64_t wanted_bytes, uint64_t source_position) {
+  const FileWait& wait = thread.file_wait;
+  constexpr uint32_t kRingMax = 64;
+  if (wait.pipe_buffers == 0 || wait.pipe_ring_size == 0 || wait.pipe_ring_size > kRingMax) return std::optional<uint64_t>{};
+  const auto buffers = TRY(read_kernel_memory(wait.pipe_buffers, size_t{wait.pipe_ring_size} * layout_.pipe_buffer_size));
+  Splice splice{wanted_bytes, wait.file, source_position, 0};
+  for (uint32_t at = wait.pipe_tail; at != wait.pipe_head && at - wait.pipe_tail <= kRingMax; ++at) {
+    uint32_t length = 0;
+    std::memcpy(&length, &buffers[(at & (wait.pipe_ring_size - 1)) * layout_.pipe_buffer_size + layout_.pipe_buffer_length_offset], sizeof length);
+    splice.bytes_in_pipe += length;
+  }
+  return posix::spliced_bytes(TRY(kernel_stack_of(thread)), layout_, splice);
+}
+
+Result<int64_t> Collector::remaining_wait_ns(const ThreadRecord& thread) {
+  const FileWait& wait = thread.file_wait;
+  if (wait.timeout_ticks == 0) return -1;
+  const auto end = sleep_end_ticks(TRY(kernel_stack_of(thread)), layout_, thread.brief.task, wait);
+  if (!end) return -1;
+  timespec tick{};
+  ::clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
+  const int64_t left = std::max<int64_t>(static_cast<int64_t>(*end - wait.now_ticks), 0);
+  return left * (tick.tv_sec * kNanosecondsPerSecond + tick.tv_nsec);
 }
 
 }  // namespace perdure::posix

@@ -153,6 +153,10 @@ class Collector {
   /// How many bytes a thread that sleeps in a read or write of these buffers has transferred (see transfer_progress.h). Nothing when it has
   /// none under way. Good as long as the thread has not run since `thread` was read.
   Result<std::optional<uint64_t>> transferred_bytes(const ThreadRecord& thread, std::span<const UserBuffer> buffers);
+  /// The same of a thread that sleeps in sendfile(2), of `wanted_bytes` from that position of the file on.
+  Result<std::optional<uint64_t>> spliced_bytes(const ThreadRecord& thread, uint64_t wanted_bytes, uint64_t source_position);
+  /// What is left of the timeout that a socket imposes on a thread asleep in a call (SO_RCVTIMEO, SO_SNDTIMEO), to the kernel's tick; -1 without.
+  Result<int64_t> remaining_wait_ns(const ThreadRecord& thread);
 
   /// The function that restart_syscall(2) would call for this thread. Error when the kernel has one that we do not know.
   Result<RestartFunction> restart_function(const ThreadRecord& thread);
@@ -170,6 +174,7 @@ class Collector {
   Result<void> collect(int program, CollectRequest request, const char* what, Take take);
   CollectRequest process_request(pid_t host_pid);
   Result<void> add_task_lists(TaskTable& table);
+  Result<KernelStack> kernel_stack_of(const ThreadRecord& thread);
   Result<std::span<const std::byte>> read_kernel_memory(uint64_t address, size_t size);
   Result<void> locate_page_contents();
   Result<CredentialsRecord> credentials_of(pid_t host_tid);

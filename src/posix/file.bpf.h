@@ -80,7 +80,6 @@ struct tty_file_private {
 
 #define kSignatureFactor 0x9E3779B97F4A7C15ull
 enum { kPathDepthLimit = 64 };
-enum { kFileTypeMask = 0170000, kFifo = 0010000, kCharacterDevice = 0020000 };
 enum {
   kTmpfsMagic = 0x01021994,
   kAnonymousInodeMagic = 0x09041934,

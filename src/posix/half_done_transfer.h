@@ -1,4 +1,4 @@
-// A blocking transfer (write(2), send(2), ...) that a stop cut short goes on with the rest and returns the total: by a few instructions
+// A blocking transfer (write(2), sendmsg(2), ...) that a stop cut short goes on with the rest and returns the total: by a few instructions
 // that are written into the unused end of the vDSO's last page, private to the process.
 #pragma once
 
@@ -6,22 +6,35 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/result.h"
+#include "posix/transfer_progress.h"
 
 namespace perdure::posix {
 
-/// A transfer as the program made it, and how many of its bytes are done.
-struct HalfDoneTransfer {
-  user_regs_struct entered;  ///< as at the call: arguments, orig_rax its number, rip behind it
-  uint64_t done_bytes = 0;
+/// What a system call moves unless something interrupts it.
+struct WantedTransfer {
+  enum class Unit { bytes, file_bytes, messages };
+  Unit unit = Unit::bytes;
+  uint64_t count = 0;               ///< of that unit: what the call then returns
+  std::vector<UserBuffer> buffers;  ///< for Unit::bytes: where they lie in the program's memory
 };
 
-/// The bytes that a call of this kind transfers unless something interrupts it; absent for calls that may always return fewer, and for those
-/// whose buffers are a vector.
-std::optional<uint64_t> wanted_bytes(uint64_t number, const user_regs_struct& registers);
+/// Of the call that `registers` (as at its entry) make; absent for calls that may always return less. `process_memory`: see
+/// open_process_memory(). Error when the call's vectors cannot be read.
+Result<std::optional<WantedTransfer>> wanted_transfer(const user_regs_struct& registers, int process_memory);
 
-/// Whether the address lies in the end of the vDSO (which begins at `vdso`) where continuations are put.
+/// The buffers of each message of a call with Unit::messages.
+Result<std::vector<std::vector<UserBuffer>>> message_buffers(const user_regs_struct& registers, int process_memory);
+
+/// A transfer as the program made it, and how much of it is done.
+struct HalfDoneTransfer {
+  user_regs_struct entered;  ///< as at the call: arguments, orig_rax its number, rip behind it
+  uint64_t done = 0;         ///< in the call's unit
+};
+
+/// Whether a thread of a process whose vDSO begins at `vdso` executes a continuation there.
 bool is_in_continuation(uint64_t vdso, uint64_t instruction_pointer);
 
 /// The transfer that a thread is in the midst of, whose instruction pointer is_in_continuation(). `registers` are its present ones; on return
@@ -32,26 +45,23 @@ struct ContinuedTransfer {
 };
 Result<ContinuedTransfer> continued_transfer(int process_memory, uint64_t vdso, const user_regs_struct& registers);
 
-/// Writes a continuation for thread `tid` (which is stopped) and returns the registers that take it there. `occupied` tells of any
-/// other thread whether it is in the continuation at an address. Error when there is no room.
-template <typename Occupied>
-Result<user_regs_struct> continue_transfer(int process_memory, uint64_t vdso, const HalfDoneTransfer& transfer, Occupied occupied);
+/// Where the data of continuation number `slot` lies: in the frame pointer of the thread that executes it. Absent behind the last one.
+std::optional<uint64_t> continuation_address(uint64_t vdso, uint64_t slot);
+/// How many transfers of one process can be half done at a time.
+uint64_t continuation_count();
 
-/// Where the continuation number `slot` would lie; absent behind the last one.
-std::optional<uint64_t> continuation_address(uint64_t vdso, int slot);
-/// Writes one at that address.
-Result<user_regs_struct> write_continuation(int process_memory, uint64_t address, const HalfDoneTransfer& transfer);
+/// Writes a continuation with its data at that address; returns the registers that take the thread, which is stopped, there.
+Result<user_regs_struct> write_continuation(int process_memory, uint64_t vdso, uint64_t address, const HalfDoneTransfer& transfer);
 
+/// The same in the first free place; `occupied` tells of an address whether another thread executes the continuation there. Error when there
+/// is no room.
 template <typename Occupied>
 Result<user_regs_struct> continue_transfer(int process_memory, uint64_t vdso, const HalfDoneTransfer& transfer, Occupied occupied) {
-  for (int slot = 0;; ++slot) {
+  for (uint64_t slot = 0;; ++slot) {
     const auto address = continuation_address(vdso, slot);
     if (!address) return failure("too many transfers are half done in one process");
-    if (!occupied(*address)) return write_continuation(process_memory, *address, transfer);
+    if (!occupied(*address)) return write_continuation(process_memory, vdso, *address, transfer);
   }
 }
-
-/// Bytes of one continuation.
-inline constexpr uint64_t kContinuationBytes = 104;
 
 }  // namespace perdure::posix

@@ -1,6 +1,7 @@
 // Threads: what says whether one has run, and everything it has of its own.
 #pragma once
 
+#include "posix/file_wait.bpf.h"
 #include "posix/record.bpf.h"
 
 #ifdef __cplusplus
@@ -19,7 +20,7 @@ struct ThreadBrief {
   uint64_t mm, files, fs, signal, sighand, nsproxy, credentials;
   uint64_t jobctl;
   uint64_t orig_ax;              ///< syscall entered, or -1
-  uint64_t instruction_pointer, stack_pointer;
+  uint64_t instruction_pointer, stack_pointer, frame_pointer;
   uint64_t pending_signals;      ///< pending for the thread alone
   uint32_t state;                ///< __state: 0 running or runnable, 1 interruptible, ...
   uint32_t exit_state;
@@ -28,7 +29,7 @@ struct ThreadBrief {
   uint32_t ptrace;
   uint32_t on_cpu;               ///< 1 while it executes: its registers and counters in memory are old then
   uint32_t runnable;             ///< 1 while it executes or waits for a CPU: it can be that with the state of a sleeper, on its way into or out of sleep
-  uint32_t reserved;
+  uint32_t waits_for_file;       ///< 1 in a system call that may sleep until a pipe, socket or terminal is ready
   uint32_t cpu;                  ///< where it runs or ran last
   uint32_t mm_lock_seq;          ///< equal twice: no mapping changed between (odd while one is being changed)
 };
@@ -78,6 +79,7 @@ struct ThreadRecord {
   uint64_t real_parent, parent;       ///< task addresses
   uint64_t breakpoints;               ///< thread has hardware breakpoints in use when not 0
   uint64_t kernel_stack, kernel_stack_pointer, kernel_stack_end;  ///< the part in use is between the last two
+  struct FileWait file_wait;          ///< when ThreadBrief::waits_for_file
   uint32_t alternate_stack_flags;
   uint32_t restore_sigmask;
   uint32_t personality;
@@ -110,7 +112,10 @@ struct PendingSignalRecord {
 #ifdef __bpf__
 #include "posix/output.bpf.h"
 
-enum { kPendingSignalLimit = 32768 };
+enum {
+  kPendingSignalLimit = 32768,
+  kNotImplemented = 38,  // ENOSYS: what a system call's result is as long as it has none
+};
 
 /// The number that `pid` has at `level` of the PID namespace tree, 0 where it has none.
 static __always_inline uint32_t pid_number(struct pid *pid, uint32_t level) {
@@ -168,12 +173,14 @@ static __always_inline void fill_brief(struct Pass *pass, struct task_struct *ta
   brief->nsproxy = (uint64_t)task->nsproxy;
   brief->credentials = (uint64_t)task->cred;
   brief->jobctl = task->jobctl;
-  struct { uint64_t orig_ax, ip, cs, flags, sp; } frame = {};
+  struct UserRegisters frame = {};
   uint64_t registers = (uint64_t)task->stack + request->registers_offset;
-  if (task->stack) bpf_probe_read_kernel(&frame, sizeof(frame), (void *)(registers + offsetof(struct UserRegisters, orig_ax)));
+  if (task->stack) bpf_probe_read_kernel(&frame, sizeof(frame), (void *)registers);
   brief->orig_ax = frame.orig_ax;
   brief->instruction_pointer = frame.ip;
   brief->stack_pointer = frame.sp;
+  brief->frame_pointer = frame.bp;
+  brief->waits_for_file = frame.ax == (uint64_t)-kNotImplemented && waits_for_file(task, frame.orig_ax, frame.di);
   brief->pending_signals = task->pending.signal.sig[0];
   brief->state = task->__state;
   brief->exit_state = task->exit_state;
@@ -183,7 +190,6 @@ static __always_inline void fill_brief(struct Pass *pass, struct task_struct *ta
   brief->on_cpu = task->on_cpu;
   // Since Linux 6.12 a sleeper may stay on the run queue for a while, marked as delayed.
   brief->runnable = task->on_cpu || (task->on_rq && !FIELD_OR_ZERO(task, se.sched_delayed));
-  brief->reserved = 0;
   brief->cpu = FIELD_OR_ZERO(task, thread_info.cpu);
   brief->mm_lock_seq = mm_sequence(mm);
 }
@@ -224,6 +230,9 @@ static __always_inline void fill_cpu_state(struct task_struct *task, struct Thre
   record->kernel_stack = (uint64_t)task->stack;
   record->kernel_stack_pointer = task->thread.sp;
   record->kernel_stack_end = (uint64_t)task->stack + registers_offset;
+  __builtin_memset(&record->file_wait, 0, sizeof(record->file_wait));
+  struct UserRegisters *registers = &record->registers;
+  if (record->brief.waits_for_file) describe_file_wait(task, registers->orig_ax, registers->di, registers->si, &record->file_wait);
   record->thread_status = task->thread_info.status;
 }
 

@@ -212,7 +212,8 @@ Result<Thread> thread_record(const ThreadRecord& source, const CredentialsRecord
     BlockedSyscall& blocked = *thread.mutable_blocked();
     blocked.set_number(registers.orig_rax);
     blocked.set_remaining_ns(call.remaining_ns);
-    blocked.set_done_bytes(call.done_bytes);
+    blocked.set_done(call.done);
+    blocked.set_ahead_bytes(call.ahead_bytes);
   } else {
     registers.orig_rax = ~0ull;
   }

@@ -15,8 +15,9 @@ namespace perdure::posix {
 /// The system call that a thread is blocked in, as far as its registers do not tell it.
 struct BlockedCall {
   uint64_t number = 0;        ///< never restart_syscall(2), but the call that it goes on with
-  int64_t remaining_ns = -1;  ///< of its relative timeout; -1 without
-  uint64_t done_bytes = 0;    ///< of its transfer
+  int64_t remaining_ns = -1;  ///< of its relative timeout, or of one that the socket imposes; -1 without
+  uint64_t done = 0;          ///< of its transfer: bytes, or messages
+  uint64_t ahead_bytes = 0;   ///< of a sendfile(2): see thread.proto
   std::optional<user_regs_struct> entered;  ///< the registers to save instead of the present ones: those of the program itself
 };
 

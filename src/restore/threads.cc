@@ -168,14 +168,28 @@ Result<user_regs_struct> enter_with_deadline(BareProcess& process, TracedThread&
   return failure(fmt::format("thread {} did not come back from a system call", task.tid()));
 }
 
+/// What a sendfile(2) has sent, the kernel would have told when the call ended.
+Result<void> advance_source(BareProcess& process, TracedThread& task, const user_regs_struct& entered, uint64_t bytes, uint64_t vdso_syscall_offset) {
+  if (entered.rdx != 0) {
+    uint64_t position = 0;
+    TRY(read_memory(process.memory.get(), entered.rdx, std::as_writable_bytes(std::span(&position, 1))));
+    position += bytes;
+    return write_memory(process.memory.get(), entered.rdx, std::as_bytes(std::span(&position, 1)));
+  }
+  auto remote = TRY(RemoteSyscalls::begin(task, process.vdso + vdso_syscall_offset));
+  TRY(remote.checked("advance the file that a half-done sendfile(2) reads", SYS_lseek, {entered.rsi, bytes, SEEK_CUR}));
+  return {};
+}
+
 /// The registers with which a thread goes on; what else its call needs is put in place.
 Result<user_regs_struct> prepare_to_go_on(BareProcess& process, TracedThread& task, const posix::Thread& thread, uint64_t vdso_syscall_offset,
                                           std::set<uint64_t>& continuations) {
   user_regs_struct registers = TRY(posix::resume_registers(thread, process.host_pid));
   if (const auto call = posix::deadline_call(thread)) return enter_with_deadline(process, task, registers, *call, vdso_syscall_offset);
-  if (!thread.has_blocked() || thread.blocked().done_bytes() == 0) return registers;
+  if (!thread.has_blocked() || thread.blocked().done() == 0) return registers;
+  if (thread.blocked().ahead_bytes() != 0) TRY(advance_source(process, task, registers, thread.blocked().ahead_bytes(), vdso_syscall_offset));
   const auto occupied = [&](uint64_t address) { return continuations.contains(address); };
-  registers = TRY(posix::continue_transfer(process.memory.get(), process.vdso, {registers, thread.blocked().done_bytes()}, occupied));
+  registers = TRY(posix::continue_transfer(process.memory.get(), process.vdso, {registers, thread.blocked().done()}, occupied));
   continuations.insert(registers.rip);
   return registers;
 }
