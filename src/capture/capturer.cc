@@ -34,6 +34,7 @@ Result<std::unique_ptr<Capturer>> Capturer::create(Options options) {
   else TRY(collector.select_pid_namespace(static_cast<uint32_t>(options.pid_namespace)));
   auto patience = TRY(SeizePatience::create());
   std::unique_ptr<Capturer> capturer(new Capturer(std::move(options), std::move(collector), std::move(patience)));
+  capturer->fork_watch_ = TRY(memory::ForkWatch::create());
   capturer->vdso_syscall_offset_ = TRY(find_vdso_syscall_offset());
   capturer->vdso_hash_ = TRY(posix::vdso_hash());
   const ClockOffsets offsets = TRY(clock_offsets(capturer->options_.init_pid));

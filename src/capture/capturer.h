@@ -20,6 +20,7 @@
 #include "capture/stopped_group.h"
 #include "linux/mount_watch.h"
 #include "linux/process.h"
+#include "memory/fork_watch.h"
 #include "memory/inode_pages.h"
 #include "memory/tracked_space.h"
 #include "posix/capture_context.h"
@@ -115,6 +116,8 @@ class Capturer {
   Result<void> take_over_space(const store::View& view, const RestoredProcess& process, uint64_t mm, PausedState& state);
   void drop_unmet_inodes();
   StoppedGroup::Options stop_options();
+  void adopt_forks(const std::vector<posix::ThreadBrief>& threads);
+  void adopt_fork(const Space& parent, memory::ForkWatch::Watched userfaultfd, const posix::ThreadBrief& thread);
   Result<void> track_newcomers();
   Result<void> track_spaces(StoppedGroup& group, PausedState& state);
   Result<void> begin_tracking(Space& space, TracedThread& thread);
@@ -187,6 +190,8 @@ class Capturer {
   std::array<uint64_t, 3> standard_streams_{};  ///< addresses of their open file descriptions
   uint32_t terminal_device_ = 0;                ///< of the group's terminal, in the kernel's coding; 0 without
   Identities identities_;
+  std::unique_ptr<memory::ForkWatch> fork_watch_;
+  std::vector<memory::ForkWatch::Fork> forks_;         ///< whose children were not met yet
   std::map<uint64_t, std::unique_ptr<Space>> spaces_;  ///< by mm address
   std::map<posix::ObjectId, std::unique_ptr<MemoryInode>> memory_inodes_;
   struct Segment {

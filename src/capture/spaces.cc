@@ -51,8 +51,43 @@ std::string describe(const MappingRecord& mapping, pid_t pid) {
 
 }  // namespace
 
+/// Forked children come tracked, with all that is known of their parents. `threads`: those that there are, every one if the group stands still.
+void Capturer::adopt_forks(const std::vector<posix::ThreadBrief>& threads) {
+  for (memory::ForkWatch::Fork& fork : fork_watch_->take()) forks_.push_back(std::move(fork));
+  std::vector<memory::ForkWatch::Fork> unclaimed;
+  for (memory::ForkWatch::Fork& fork : forks_) {
+    const auto mm = collector_.mm_of_userfaultfd(fork.child.userfaultfd());
+    const auto parent = std::ranges::find_if(spaces_, [&](const auto& space) {
+      return space.second->tracked && space.second->tracked->watched_number() == fork.parent;
+    });
+    const auto thread = std::ranges::find_if(threads, [&](const auto& candidate) { return mm && candidate.mm == *mm && !is_dead(candidate); });
+    if (thread == threads.end()) {
+      unclaimed.push_back(std::move(fork));
+    } else if (parent != spaces_.end() && !is_scaffold(*thread)) {
+      adopt_fork(*parent->second, std::move(fork.child), *thread);
+    }
+  }
+  forks_ = std::move(unclaimed);
+}
+
+void Capturer::adopt_fork(const Space& parent, memory::ForkWatch::Watched userfaultfd, const posix::ThreadBrief& thread) {
+  auto tracked = memory::TrackedSpace::adopt(std::move(userfaultfd), static_cast<pid_t>(thread.host_tid));
+  if (!tracked) return;
+  auto space = std::make_unique<Space>();
+  space->mm = thread.mm;
+  space->host_pid = static_cast<pid_t>(thread.host_tid);
+  space->id = identities_.of(ObjectKind::address_space, thread.mm);
+  space->tracked = std::move(*tracked);
+  if (parent.id != 0) {
+    pending_.fork_space(parent.id, space->id);
+    space->stored = parent.stored;
+  }
+  spaces_[thread.mm] = std::move(space);
+}
+
 /// Sets up write tracking in new processes while all the others run on. What fails here is tried again when the group stands still.
 Result<void> Capturer::track_newcomers() {
+  adopt_forks(present_);
   std::map<uint64_t, const posix::ThreadBrief*> newcomers;
   for (const posix::ThreadBrief& thread : present_) {
     if (is_scaffold(thread) || is_dead(thread) || thread.mm == 0 || !can_be_stopped(thread)) continue;
@@ -79,6 +114,8 @@ Result<void> Capturer::track_newcomers() {
 
 /// Finds the address spaces in use, and sets up write tracking in those that are new, by way of one of their threads.
 Result<void> Capturer::track_spaces(StoppedGroup& group, PausedState& state) {
+  adopt_forks(group.threads());
+  forks_.clear();
   for (auto& [mm, space] : spaces_) space->seen = false;
   state.note_exited_leaders(group.threads());
   std::map<uint64_t, const posix::ThreadBrief*> candidates;
@@ -132,7 +169,7 @@ Result<void> Capturer::begin_tracking(Space& space, TracedThread& thread) {
     if (special_of(mapping) == Mapping::kVdso) vdso = mapping.start;
   }
   if (vdso == 0) return failure(fmt::format("process {} has no vDSO: it cannot be persisted", space.host_pid));
-  space.tracked = TRY(memory::TrackedSpace::begin(thread, space.host_pid, vdso, vdso + vdso_syscall_offset_));
+  space.tracked = TRY(memory::TrackedSpace::begin(thread, space.host_pid, vdso, vdso + vdso_syscall_offset_, *fork_watch_));
   return {};
 }
 

@@ -11,7 +11,7 @@ Result<void> enable_write_tracking(int userfaultfd) {
   uffdio_api api{};
   api.api = UFFD_API;
   api.features = linux_uapi::kUffdFeatureWpAsync | linux_uapi::kUffdFeatureWpUnpopulated |
-                 linux_uapi::kUffdFeatureWpHugetlbfsShmem;
+                 linux_uapi::kUffdFeatureWpHugetlbfsShmem | UFFD_FEATURE_EVENT_FORK;
   if (ioctl(userfaultfd, UFFDIO_API, &api) != 0) return system_error("enable write tracking (UFFDIO_API)");
   return {};
 }

@@ -18,7 +18,7 @@ namespace uapi = linux_uapi;
 
 }  // namespace
 
-TrackedSpace::TrackedSpace(Fd userfaultfd, Fd pagemap, pid_t host_pid)
+TrackedSpace::TrackedSpace(ForkWatch::Watched userfaultfd, Fd pagemap, pid_t host_pid)
     : userfaultfd_(std::move(userfaultfd)), pagemap_(std::move(pagemap)), host_pid_(host_pid) {
   // Kernels before 6.15 do not know the category, and refuse it.
   std::vector<PageRegion> none;
@@ -26,19 +26,21 @@ TrackedSpace::TrackedSpace(Fd userfaultfd, Fd pagemap, pid_t host_pid)
   if (scan_pages(pagemap_.get(), 0, kPageSize, probe, none)) guard_category_ = uapi::kPageIsGuard;
 }
 
-Result<TrackedSpace> TrackedSpace::begin(TracedThread& thread, pid_t host_pid, uint64_t vdso, uint64_t syscall_address) {
+Result<TrackedSpace> TrackedSpace::begin(TracedThread& thread, pid_t host_pid, uint64_t vdso, uint64_t syscall_address,
+                                         ForkWatch& watch) {
   Fd userfaultfd = TRY(open_remote_userfaultfd(thread, host_pid, vdso, syscall_address));
   TRY(enable_write_tracking(userfaultfd.get()));
-  return TrackedSpace(std::move(userfaultfd), TRY(open_pagemap(host_pid)), host_pid);
+  Fd pagemap = TRY(open_pagemap(host_pid));
+  return TrackedSpace(TRY(watch.watch(std::move(userfaultfd))), std::move(pagemap), host_pid);
 }
 
-Result<TrackedSpace> TrackedSpace::adopt(Fd userfaultfd, pid_t host_pid) {
+Result<TrackedSpace> TrackedSpace::adopt(ForkWatch::Watched userfaultfd, pid_t host_pid) {
   return TrackedSpace(std::move(userfaultfd), TRY(open_pagemap(host_pid)), host_pid);
 }
 
 Result<void> TrackedSpace::set_ranges(std::vector<TrackedRange> ranges) {
   for (const TrackedRange& range : ranges) {
-    if (!TRY(register_write_tracking(userfaultfd_.get(), range.start, range.end))) {
+    if (!TRY(register_write_tracking(userfaultfd_.userfaultfd(), range.start, range.end))) {
       return failure(fmt::format("mapping {:x}-{:x}: the kernel cannot track writes to it", range.start, range.end));
     }
   }

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "linux/pagemap.h"
 #include "linux/ptrace.h"
+#include "memory/fork_watch.h"
 #include "memory/page_runs.h"
 #include "store/changes.h"
 
@@ -46,10 +47,11 @@ struct DirtyPages {
 /// Write tracking of one mm_struct. The descriptor it holds keeps the kernel's tracking alive; when it goes, the process runs on untracked.
 class TrackedSpace {
  public:
-  /// By way of a stopped thread of the process: see open_remote_userfaultfd().
-  static Result<TrackedSpace> begin(TracedThread& thread, pid_t host_pid, uint64_t vdso, uint64_t syscall_address);
-  /// Takes over tracking that a fork handed to the child.
-  static Result<TrackedSpace> adopt(Fd userfaultfd, pid_t host_pid);
+  /// By way of a stopped thread of the process: see open_remote_userfaultfd(). `watch` tells of its forks from then on.
+  static Result<TrackedSpace> begin(TracedThread& thread, pid_t host_pid, uint64_t vdso, uint64_t syscall_address, ForkWatch& watch);
+  /// Takes over tracking that a fork handed to the child: its first scan finds what either of them wrote since the parent's last one and before the
+  /// fork, and what the child wrote after it.
+  static Result<TrackedSpace> adopt(ForkWatch::Watched userfaultfd, pid_t host_pid);
 
   /// Says what is mapped now. Registers everything (idempotent; new mappings then count as written).
   Result<void> set_ranges(std::vector<TrackedRange> ranges);
@@ -61,17 +63,18 @@ class TrackedSpace {
   /// The pages of a private range that are the process's own: there, and not a file's.
   Result<std::vector<PageRun>> own_pages(const TrackedRange& range) const;
 
-  int userfaultfd() const { return userfaultfd_.get(); }
+  int userfaultfd() const { return userfaultfd_.userfaultfd(); }
+  uint64_t watched_number() const { return userfaultfd_.number(); }  ///< see ForkWatch::Fork
   pid_t host_pid() const { return host_pid_; }
 
  private:
-  TrackedSpace(Fd userfaultfd, Fd pagemap, pid_t host_pid);
+  TrackedSpace(ForkWatch::Watched userfaultfd, Fd pagemap, pid_t host_pid);
   Result<void> scan_guards(uint64_t start, uint64_t end, DirtyPages& dirty);
   Result<void> scan_private(std::span<const TrackedRange> ranges, DirtyPages& dirty);
   Result<void> add_swapped(const PageRegion& region, std::vector<PageRun>& pages) const;
   Result<void> scan_shared(const TrackedRange& range, DirtyPages& dirty);
 
-  Fd userfaultfd_;
+  ForkWatch::Watched userfaultfd_;
   Fd pagemap_;
   pid_t host_pid_;
   uint64_t guard_category_ = 0;  ///< PAGE_IS_GUARD where the kernel has it

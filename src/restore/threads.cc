@@ -190,7 +190,7 @@ Result<user_regs_struct> prepare_to_go_on(BareProcess& process, TracedThread& ta
   if (thread.blocked().ahead_bytes() != 0) TRY(advance_source(process, task, registers, thread.blocked().ahead_bytes(), vdso_syscall_offset));
   const auto occupied = [&](uint64_t address) { return continuations.contains(address); };
   registers = TRY(posix::continue_transfer(process.memory.get(), process.vdso, {registers, thread.blocked().done()}, occupied));
-  continuations.insert(registers.rip);
+  continuations.insert(registers.rbp);
   return registers;
 }
 

@@ -155,6 +155,22 @@ void Changes::clone_space(SpaceId from, SpaceId to) {
   page_operations_.push_back({Kind::clone_from, to, from, 0, nullptr});
 }
 
+void Changes::fork_space(SpaceId from, SpaceId to) {
+  std::vector<PageOperation> made;
+  SpaceId origin = from;
+  for (const PageOperation& operation : page_operations_) {
+    if (operation.space != from) continue;
+    if (operation.kind == Kind::clone_from) origin = operation.first;
+    else made.push_back(operation);
+  }
+  clone_space(origin, to);
+  for (PageOperation& operation : made) {
+    operation.space = to;
+    page_operations_.push_back(operation);
+  }
+  page_count_ = count_puts(page_operations_);
+}
+
 void Changes::absorb(Changes&& later) {
   for (auto& [id, change] : later.objects_) objects_[id] = std::move(change);
   std::move(later.staging_.begin(), later.staging_.end(), std::back_inserter(staging_));

@@ -47,6 +47,9 @@ class Changes {
   /// whatever the order of the calls, except that what an erase_space called earlier wiped out stays wiped out.
   void clone_space(SpaceId from, SpaceId to);
 
+  /// The same of what `from` holds with the changes made so far (a fork that came after an epoch that was abandoned).
+  void fork_space(SpaceId from, SpaceId to);
+
   /// Adds the changes of a later epoch on top of these (an epoch that was abandoned or could not be written is merged with the
   /// next one). Where both name something, the later one holds. Staged pages may move: addresses from allocate_pages end here.
   void absorb(Changes&& later);

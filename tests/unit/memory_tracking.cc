@@ -87,13 +87,14 @@ class Tracking : public ::testing::Test {
     uint64_t vdso = 0;
     for (const auto& mapping : TRY(special_mappings(child_.pid())))
       if (mapping.name == "[vdso]") vdso = mapping.start;
-    auto space = TRY(TrackedSpace::begin(thread, child_.pid(), vdso, vdso + TRY(find_vdso_syscall_offset())));
+    auto space = TRY(TrackedSpace::begin(thread, child_.pid(), vdso, vdso + TRY(find_vdso_syscall_offset()), *watch_));
     const auto start = reinterpret_cast<uint64_t>(memory_);
     TRY(space.set_ranges({{TrackedRange::Kind::anonymous, start, start + kPages * kPageSize, 5, start / kPageSize}}));
     return space;
   }
   uint64_t page_number(uint64_t page) const { return reinterpret_cast<uint64_t>(memory_) / kPageSize + page; }
 
+  std::unique_ptr<ForkWatch> watch_ = std::move(*ForkWatch::create());
   std::byte* memory_;
   Child child_;
 };
