@@ -74,6 +74,7 @@ StoppedGroup StoppedGroup::nobody(posix::Collector& collector, const Options& op
 
 StoppedGroup::~StoppedGroup() {
   if (options_.patience != nullptr) options_.patience->disarm();
+  for (auto& [task, thread] : stopped_) return_to_signal(thread);
   std::vector<TracedThread> held;
   for (auto& [task, thread] : stopped_) held.push_back(std::move(thread));
   for (TracedThread& thread : detach_all(std::move(held))) options_.exited->push_back(std::move(thread));
@@ -177,20 +178,37 @@ Result<void> StoppedGroup::continue_transfer(const posix::ThreadBrief& before, T
     if (mapping.name == "[vdso]") vdso = mapping.start;
   }
   posix::HalfDoneTransfer transfer{registers, registers.rax};
-  if (posix::is_in_continuation(vdso, registers.rip)) transfer = TRY(posix::continued_transfer(memory.get(), vdso, registers)).transfer;
+  if (posix::is_in_continuation(vdso, registers.rip)) {
+    const auto continued = TRY(posix::continued_transfer(memory.get(), vdso, registers));
+    if (!continued.finished) return {};
+    transfer = continued.transfer;
+  }
+  transfer.host_pid = static_cast<pid_t>(before.host_tgid);
+  transfer.asleep = condition_of(before) == Condition::asleep;
   const auto occupied = [&](uint64_t address) {
     return std::ranges::any_of(threads_, [&](const posix::ThreadBrief& other) {
       return static_cast<pid_t>(other.host_tid) != thread.tid() && other.mm == before.mm && other.frame_pointer == address &&
              posix::is_in_continuation(vdso, other.instruction_pointer);
     }) || std::ranges::any_of(continued_, [&](const auto& other) {
-      return other.first != thread.tid() && other.second == std::pair(before.mm, address);
+      return other.first != thread.tid() && other.second.mm == before.mm && other.second.address == address;
     });
   };
   auto next = posix::continue_transfer(memory.get(), vdso, transfer, occupied);
   // Without room the call returns what it has done: the program sees a short count, as after a signal.
   if (!next) return {};
-  continued_[thread.tid()] = {before.mm, next->rbp};
+  continued_[thread.tid()] = {before.mm, next->rbp, transfer};
   return thread.set_registers(*next);
+}
+
+/// A signal that came while the group stood still finds the call that the program made, which returns what it has done.
+void StoppedGroup::return_to_signal(TracedThread& thread) {
+  const auto continued = continued_.find(thread.tid());
+  if (thread.gone() || continued == continued_.end()) return;
+  if (const auto signalled = has_signal(thread); !signalled || !*signalled) return;
+  user_regs_struct registers = continued->second.transfer.entered;
+  registers.rax = continued->second.transfer.done;
+  registers.orig_rax = ~0ull;
+  (void)thread.set_registers(registers);
 }
 
 Result<StoppedGroup> StoppedGroup::stop(posix::Collector& collector, const Options& options) {

@@ -11,6 +11,7 @@
 #include "linux/ptrace.h"
 #include "linux/seize_patience.h"
 #include "posix/collector.h"
+#include "posix/half_done_transfer.h"
 
 namespace perdure::capture {
 
@@ -53,6 +54,7 @@ class StoppedGroup {
   Result<void> await_stops();
   Result<void> refuse_uninterruptible() const;
   Result<void> mend_interrupted_call(uint64_t task, TracedThread& thread);
+  void return_to_signal(TracedThread& thread);
   Result<void> take_up_again(const posix::ThreadBrief& before, TracedThread& thread, user_regs_struct registers);
   Result<void> continue_transfer(const posix::ThreadBrief& before, TracedThread& thread, const user_regs_struct& registers);
 
@@ -62,7 +64,12 @@ class StoppedGroup {
   std::map<uint64_t, TracedThread> stopped_;
   std::map<uint64_t, posix::ThreadBrief> interrupted_;  ///< how those threads were seen before
   std::vector<TracedThread*> awaited_;
-  std::map<pid_t, std::pair<uint64_t, uint64_t>> continued_;  ///< by TID, where threads go on whose transfers this stop cut short: mm, and address of the data
+  struct Continued {
+    uint64_t mm;
+    uint64_t address;  ///< of its data
+    posix::HalfDoneTransfer transfer;
+  };
+  std::map<pid_t, Continued> continued_;  ///< by TID: how threads go on whose transfers this stop cut short
 };
 
 /// Leaves out the threads of processes that are not the group's.

@@ -1,6 +1,9 @@
 #include "posix/half_done_transfer.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -11,6 +14,7 @@
 #include <numeric>
 
 #include "base/bytes.h"
+#include "base/fd.h"
 #include "linux/process.h"
 #include "linux/remote_userfaultfd.h"
 #include "linux/restart.h"
@@ -19,43 +23,116 @@ namespace perdure::posix {
 
 namespace {
 
+/// How the rest waits for its turn: a call that waits by itself would be taken up again after a handler with SA_RESTART, although the program's call,
+/// which has moved something, would return. poll(2) never is.
+enum Waiting : uint32_t {
+  kInCall = 0,
+  kPollBefore = 1,  ///< for pipes, which poll(2) tells exactly of
+  kPollAfter = 2,   ///< for sockets: poll(2) asks for more room than a call needs, but nothing less wakes one that sleeps
+};
+
 /// What one continuation needs to know; rbp points to it.
 struct Data {
-  uint64_t rbx, rbp, r12, rsi, rdx, r10, r8, r9, rip;  ///< as the program knows them
-  uint64_t vector_end;                                 ///< behind the elements that come after the one in rsi and rdx
-  uint32_t number;                                     ///< of the call that moves the rest
-  uint32_t entered_number;                             ///< of the call that the program made
+  uint64_t rbx, rbp, r12, r13, r14, rdi, rsi, rdx, r10, r8, r9, rip;  ///< as the program knows them
+  uint64_t vector_end;  ///< behind the elements that come after the one in r13 and r14
+  uint64_t r10_of_call;
+  uint16_t number;          ///< of the call that moves the rest
+  uint16_t entered_number;  ///< of the call that the program made
+  Waiting waiting;
 };
-static_assert(offsetof(Data, vector_end) == 72 && offsetof(Data, number) == 80);
+static_assert(offsetof(Data, rdi) == 40 && offsetof(Data, rip) == 88 && offsetof(Data, vector_end) == 96 && offsetof(Data, r10_of_call) == 104 &&
+              offsetof(Data, number) == 112 && offsetof(Data, waiting) == 116);
 
-/// Shared by all: moves one element after the other, the next of which rbx points to, adding up what is done in r12.
-constexpr std::array<uint8_t, 80> kCode{
-    0x0f, 0x05,              // start: syscall
-    0x48, 0x85, 0xc0,        //        test %rax, %rax
-    0x78, 0x1e,              //        js leave
-    0x49, 0x01, 0xc4,        //        add %rax, %r12
-    0x48, 0x39, 0xd0,        //        cmp %rdx, %rax
-    0x72, 0x16,              //        jb leave
-    0x48, 0x3b, 0x5d, 0x48,  // next:  cmp vector_end(%rbp), %rbx
-    0x73, 0x10,              //        jae leave
-    0x48, 0x8b, 0x33,        //        mov (%rbx), %rsi
-    0x48, 0x8b, 0x53, 0x08,  //        mov 8(%rbx), %rdx
-    0x48, 0x83, 0xc3, 0x10,  //        add $16, %rbx
-    0x8b, 0x45, 0x50,        //        mov number(%rbp), %eax
-    0xeb, 0xdb,              //        jmp start
-    0x4c, 0x89, 0xe0,        // leave: mov %r12, %rax
-    0x48, 0x8b, 0x5d, 0x00,  //        mov rbx(%rbp), %rbx
-    0x4c, 0x8b, 0x65, 0x10,  //        mov r12(%rbp), %r12
-    0x48, 0x8b, 0x75, 0x18,  //        mov rsi(%rbp), %rsi
-    0x48, 0x8b, 0x55, 0x20,  //        mov rdx(%rbp), %rdx
-    0x4c, 0x8b, 0x55, 0x28,  //        mov r10(%rbp), %r10
-    0x4c, 0x8b, 0x45, 0x30,  //        mov r8(%rbp), %r8
-    0x4c, 0x8b, 0x4d, 0x38,  //        mov r9(%rbp), %r9
-    0x48, 0x8b, 0x4d, 0x40,  //        mov rip(%rbp), %rcx  (a system call leaves its return address there)
-    0x48, 0x8b, 0x6d, 0x08,  //        mov rbp(%rbp), %rbp
-    0xff, 0xe1,              //        jmp *%rcx
-};
-constexpr uint64_t kBehindCall = 2, kAdd = 7, kNext = 15, kTaken = 21, kLeave = 37, kResultSet = 40;
+}  // namespace
+
+// Shared by all: moves what r13 and r14 say (address and size), then one element after the other, the next of which rbx points to, adding up what
+// is done in r12. What poll(2) needs lies below the red zone of the stack.
+extern "C" const char perdure_continuation[], perdure_continuation_polled[], perdure_continuation_attempt[], perdure_continuation_called[],
+    perdure_continuation_added[], perdure_continuation_reduced[], perdure_continuation_failed[], perdure_continuation_next[],
+    perdure_continuation_taken[], perdure_continuation_leave[], perdure_continuation_result[], perdure_continuation_end[];
+asm(R"(
+  .pushsection .rodata
+  .global perdure_continuation, perdure_continuation_polled, perdure_continuation_attempt, perdure_continuation_called, perdure_continuation_added
+  .global perdure_continuation_reduced, perdure_continuation_failed, perdure_continuation_next, perdure_continuation_taken
+  .global perdure_continuation_leave, perdure_continuation_result, perdure_continuation_end
+perdure_continuation:
+  mov 40(%rbp), %eax
+  mov %eax, -144(%rsp)
+  movl $4, -140(%rsp)
+  lea -144(%rsp), %rdi
+  mov $1, %esi
+  xor %edx, %edx
+  xor %r10d, %r10d
+  mov $271, %eax
+  syscall
+perdure_continuation_polled:
+  test %rax, %rax
+  js perdure_continuation_leave
+  mov 40(%rbp), %rdi
+  mov 104(%rbp), %r10
+perdure_continuation_attempt:
+  mov %r13, %rsi
+  mov %r14, %rdx
+  movzwl 112(%rbp), %eax
+  syscall
+perdure_continuation_called:
+  test %rax, %rax
+  js perdure_continuation_failed
+  add %rax, %r12
+perdure_continuation_added:
+  add %rax, %r13
+  sub %rax, %r14
+perdure_continuation_reduced:
+  je perdure_continuation_next
+  cmpl $2, 116(%rbp)
+  je perdure_continuation_attempt
+  jmp perdure_continuation_leave
+perdure_continuation_failed:
+  cmp $-11, %rax
+  jne perdure_continuation_leave
+  cmpl $2, 116(%rbp)
+  je perdure_continuation
+  jmp perdure_continuation_leave
+perdure_continuation_next:
+  cmp 96(%rbp), %rbx
+  jae perdure_continuation_leave
+perdure_continuation_taken:
+  mov (%rbx), %r13
+  mov 8(%rbx), %r14
+  add $16, %rbx
+  cmpl $1, 116(%rbp)
+  je perdure_continuation
+  jmp perdure_continuation_attempt
+perdure_continuation_leave:
+  mov %r12, %rax
+perdure_continuation_result:
+  mov 0(%rbp), %rbx
+  mov 16(%rbp), %r12
+  mov 24(%rbp), %r13
+  mov 32(%rbp), %r14
+  mov 40(%rbp), %rdi
+  mov 48(%rbp), %rsi
+  mov 56(%rbp), %rdx
+  mov 64(%rbp), %r10
+  mov 72(%rbp), %r8
+  mov 80(%rbp), %r9
+  mov 88(%rbp), %rcx
+  mov 8(%rbp), %rbp
+  jmp *%rcx
+perdure_continuation_end:
+  .popsection
+)");
+static_assert(SYS_ppoll == 271 && POLLOUT == 4 && EAGAIN == 11);
+
+namespace {
+
+/// Whether an offset into the code lies behind one label and before another.
+bool is_between(uint64_t inside, const char* first, const char* end) {
+  return inside >= static_cast<uint64_t>(first - perdure_continuation) && inside < static_cast<uint64_t>(end - perdure_continuation);
+}
+std::span<const std::byte> instructions() {
+  return std::as_bytes(std::span(perdure_continuation, static_cast<size_t>(perdure_continuation_end - perdure_continuation)));
+}
 
 constexpr uint64_t kTransferLimit = 0x7ffff000;  // MAX_RW_COUNT: the kernel transfers no more in one call
 
@@ -115,8 +192,8 @@ Result<void> aim_at_rest(int process_memory, uint64_t done, user_regs_struct& re
   size_t at = 0;
   while (at < buffers.size() && done >= buffers[at].size) done -= buffers[at++].size;
   if (at == buffers.size()) return failure("a transfer that is half done has nothing left to transfer");
-  registers.rsi = buffers[at].address + done;
-  registers.rdx = buffers[at].size - done;
+  registers.r13 = buffers[at].address + done;
+  registers.r14 = buffers[at].size - done;
   registers.rbx = vector.address + (at + 1) * sizeof(iovec);
   data.vector_end = vector.address + buffers.size() * sizeof(iovec);
   return {};
@@ -125,31 +202,57 @@ Result<void> aim_at_rest(int process_memory, uint64_t done, user_regs_struct& re
 /// By which calls the rest is moved, with which arguments.
 Result<void> prepare_rest(int process_memory, uint64_t done, user_regs_struct& registers, Data& data) {
   registers.rbx = data.vector_end = 0;
-  const auto flags = registers.rdx;
+  registers.r13 = registers.rsi;
+  registers.r14 = registers.rdx;
   switch (registers.orig_rax) {
     case SYS_sendfile:  // where it goes on, the kernel keeps itself: in the offset argument, or in the file
-      registers.r10 -= done;
-      return {};
+      data.r10_of_call -= done;
+      break;
     case SYS_sendmmsg:
     case SYS_recvmmsg:
-      registers.rsi += done * sizeof(mmsghdr);
-      registers.rdx -= done;
-      return {};
+      registers.r13 += done * sizeof(mmsghdr);
+      registers.r14 -= done;
+      break;
     case SYS_writev:
       data.number = SYS_write;
-      return aim_at_rest(process_memory, done, registers, data);
+      TRY(aim_at_rest(process_memory, done, registers, data));
+      break;
     case SYS_recvmsg: TRY(finish_message(process_memory, registers)); [[fallthrough]];
     case SYS_sendmsg:
       data.number = registers.orig_rax == SYS_sendmsg ? SYS_sendto : SYS_recvfrom;
       TRY(aim_at_rest(process_memory, done, registers, data));
-      registers.r10 = flags;
+      data.r10_of_call = registers.rdx;
       registers.r8 = registers.r9 = 0;
-      return {};
+      break;
     default:
-      registers.rsi += done;
-      registers.rdx -= done;
-      return {};
+      registers.r13 += done;
+      registers.r14 -= done;
   }
+  if (data.waiting == kPollAfter) {
+    if (data.number == SYS_write) data.r10_of_call = registers.r8 = registers.r9 = 0;
+    data.number = SYS_sendto;
+    data.r10_of_call |= MSG_DONTWAIT;
+  }
+  registers.r10 = data.r10_of_call;
+  return {};
+}
+
+/// What the transfer waits for; `asleep`: see HalfDoneTransfer.
+Waiting waiting_for(pid_t host_pid, const user_regs_struct& entered, bool asleep) {
+  const uint64_t number = entered.orig_rax;
+  const bool sends = number == SYS_write || number == SYS_writev || number == SYS_sendto || number == SYS_sendmsg;
+  if (!sends && (number != SYS_sendfile || !asleep)) return kInCall;
+  const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, host_pid, 0)));
+  const auto file = process ? duplicate_descriptor(process.get(), static_cast<int>(entered.rdi)) : Result<Fd>(Fd());
+  struct stat status {};
+  if (!file || !*file || ::fstat(file->get(), &status) != 0) return kInCall;
+  if (S_ISFIFO(status.st_mode)) return sends ? kPollBefore : kInCall;
+  timeval timeout{};
+  socklen_t size = sizeof timeout;
+  // With a timeout, the call itself is never taken up again.
+  if (!S_ISSOCK(status.st_mode) || ::getsockopt(file->get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, &size) != 0) return kInCall;
+  if (timeout.tv_sec != 0 || timeout.tv_usec != 0) return kInCall;
+  return sends ? kPollAfter : kPollBefore;
 }
 
 }  // namespace
@@ -189,56 +292,81 @@ Result<std::vector<std::vector<UserBuffer>>> message_buffers(const user_regs_str
   return buffers;
 }
 
-uint64_t continuation_count() { return (room().size - std::min<uint64_t>(room().size, kCode.size())) / sizeof(Data); }
+uint64_t continuation_count() { return (room().size - std::min<uint64_t>(room().size, instructions().size())) / sizeof(Data); }
 
 std::optional<uint64_t> continuation_address(uint64_t vdso, uint64_t slot) {
   if (vdso == 0 || slot >= continuation_count()) return std::nullopt;
-  return vdso + room().offset + kCode.size() + slot * sizeof(Data);
+  return vdso + room().offset + instructions().size() + slot * sizeof(Data);
 }
 
 bool is_in_continuation(uint64_t vdso, uint64_t instruction_pointer) {
   const uint64_t code = vdso + room().offset;
-  return vdso != 0 && continuation_count() != 0 && instruction_pointer >= code && instruction_pointer < code + kCode.size();
+  return vdso != 0 && continuation_count() != 0 && instruction_pointer >= code && instruction_pointer < code + instructions().size();
 }
 
 Result<user_regs_struct> write_continuation(int process_memory, uint64_t vdso, uint64_t address, const HalfDoneTransfer& transfer) {
   const user_regs_struct& entered = transfer.entered;
-  const auto number = static_cast<uint32_t>(entered.orig_rax);
-  Data data{entered.rbx, entered.rbp, entered.r12, entered.rsi, entered.rdx, entered.r10, entered.r8, entered.r9, entered.rip, 0, number, number};
+  const auto number = static_cast<uint16_t>(entered.orig_rax);
+  Data data{entered.rbx, entered.rbp, entered.r12, entered.r13, entered.r14, entered.rdi, entered.rsi, entered.rdx, entered.r10, entered.r8,
+            entered.r9,  entered.rip, 0,           entered.r10, number,      number,      waiting_for(transfer.host_pid, entered, transfer.asleep)};
   user_regs_struct registers = entered;
   TRY(prepare_rest(process_memory, transfer.done, registers, data));
   registers.rbp = address;
   registers.r12 = transfer.done;
   registers.rip = vdso + room().offset;
-  registers.rax = data.number;
+  if (data.waiting != kPollBefore) registers.rip += static_cast<uint64_t>(perdure_continuation_attempt - perdure_continuation);
   registers.orig_rax = ~0ull;
-  TRY(write_memory(process_memory, vdso + room().offset, std::as_bytes(std::span(kCode))));
+  TRY(write_memory(process_memory, vdso + room().offset, instructions()));
   TRY(write_memory(process_memory, address, std::as_bytes(std::span(&data, 1))));
   return registers;
 }
+
+namespace {
+
+/// Whether the thread stands in front of a system call of the continuation, or in it.
+bool is_in_call(uint64_t inside, const user_regs_struct& registers) {
+  const auto value = static_cast<int64_t>(registers.rax);
+  const bool unfinished = static_cast<int64_t>(registers.orig_rax) >= 0 && (value == -ENOSYS || (value <= kRestartSys && value >= kRestartBlock));
+  const bool behind_call = is_between(inside, perdure_continuation_polled, perdure_continuation_polled + 1) ||
+                           is_between(inside, perdure_continuation_called, perdure_continuation_called + 1);
+  if (behind_call) return unfinished;
+  return is_between(inside, perdure_continuation, perdure_continuation_polled) ||
+         is_between(inside, perdure_continuation_attempt, perdure_continuation_called) ||
+         is_between(inside, perdure_continuation_taken, perdure_continuation_leave);
+}
+
+/// Whether nothing is left to do for a thread that is not in a call; what its last one moved is added to `done`.
+bool is_finished(uint64_t inside, const user_regs_struct& registers, const Data& data, uint64_t& done) {
+  const auto value = static_cast<int64_t>(registers.rax);
+  const bool is_last = registers.rbx >= data.vector_end;
+  if (is_between(inside, perdure_continuation_polled, perdure_continuation_attempt)) return value < 0;
+  if (is_between(inside, perdure_continuation_next, perdure_continuation_taken)) return is_last;
+  if (inside >= static_cast<uint64_t>(perdure_continuation_result - perdure_continuation)) done = registers.rax;
+  if (inside >= static_cast<uint64_t>(perdure_continuation_leave - perdure_continuation)) return true;
+  if (value < 0) return value != -EAGAIN || data.waiting != kPollAfter;
+  if (is_between(inside, perdure_continuation_called, perdure_continuation_added)) done += registers.rax;
+  const bool reduced = is_between(inside, perdure_continuation_reduced, perdure_continuation_failed);
+  const bool element_done = registers.r14 == (reduced ? 0 : registers.rax);
+  return element_done ? is_last : data.waiting != kPollAfter;
+}
+
+}  // namespace
 
 Result<ContinuedTransfer> continued_transfer(int process_memory, uint64_t vdso, const user_regs_struct& registers) {
   const uint64_t inside = registers.rip - (vdso + room().offset);
   Data data;
   TRY(read_memory(process_memory, registers.rbp, std::as_writable_bytes(std::span(&data, 1))));
   ContinuedTransfer result;
-  uint64_t& done = result.transfer.done;
-  done = registers.r12;
-  const auto value = static_cast<int64_t>(registers.rax);
-  const bool in_call = inside == 0 || (inside == kBehindCall && static_cast<int64_t>(registers.orig_rax) >= 0 &&
-                                       (value == -ENOSYS || (value <= kRestartSys && value >= kRestartBlock)));
-  if (!in_call && inside < kNext) {
-    if (inside <= kAdd && value > 0) done += registers.rax;
-    result.finished = value < 0 || registers.rax < registers.rdx;
-  }
-  if (!in_call && inside < kTaken) result.finished |= registers.rbx >= data.vector_end;
-  if (inside >= kLeave) result.finished = true;
-  if (inside >= kResultSet) done = registers.rax;
+  result.transfer.done = registers.r12;
+  result.finished = !is_in_call(inside, registers) && is_finished(inside, registers, data, result.transfer.done);
   user_regs_struct& entered = result.transfer.entered;
   entered = registers;
   entered.rbx = data.rbx;
   entered.rbp = data.rbp;
   entered.r12 = data.r12;
+  entered.r13 = data.r13;
+  entered.r14 = data.r14;
+  entered.rdi = data.rdi;
   entered.rsi = data.rsi;
   entered.rdx = data.rdx;
   entered.r10 = data.r10;
@@ -246,7 +374,7 @@ Result<ContinuedTransfer> continued_transfer(int process_memory, uint64_t vdso, 
   entered.r9 = data.r9;
   entered.rip = data.rip;
   entered.orig_rax = data.entered_number;
-  if (result.finished) entered.rax = done;
+  if (result.finished) entered.rax = result.transfer.done;
   return result;
 }
 

@@ -32,6 +32,8 @@ Result<std::vector<std::vector<UserBuffer>>> message_buffers(const user_regs_str
 struct HalfDoneTransfer {
   user_regs_struct entered;  ///< as at the call: arguments, orig_rax its number, rip behind it
   uint64_t done = 0;         ///< in the call's unit
+  pid_t host_pid = 0;        ///< of the process, as the caller's PID namespace numbers it
+  bool asleep = true;        ///< whether the thread slept in it when it was interrupted
 };
 
 /// Whether a thread of a process whose vDSO begins at `vdso` executes a continuation there.

@@ -189,7 +189,8 @@ Result<user_regs_struct> prepare_to_go_on(BareProcess& process, TracedThread& ta
   if (!thread.has_blocked() || thread.blocked().done() == 0) return registers;
   if (thread.blocked().ahead_bytes() != 0) TRY(advance_source(process, task, registers, thread.blocked().ahead_bytes(), vdso_syscall_offset));
   const auto occupied = [&](uint64_t address) { return continuations.contains(address); };
-  registers = TRY(posix::continue_transfer(process.memory.get(), process.vdso, {registers, thread.blocked().done()}, occupied));
+  const posix::HalfDoneTransfer transfer{registers, thread.blocked().done(), process.host_pid};
+  registers = TRY(posix::continue_transfer(process.memory.get(), process.vdso, transfer, occupied));
   continuations.insert(registers.rbp);
   return registers;
 }
