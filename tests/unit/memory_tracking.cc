@@ -1,10 +1,13 @@
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstring>
+#include <fstream>
 #include <random>
 #include <set>
 
@@ -52,6 +55,7 @@ TEST(PageSet, EqualsASetOfNumbers) {
 }
 
 constexpr uint64_t kPages = 64;
+constexpr uint64_t kFork = 3 * kPages;  // told instead of a page
 
 /// A child that writes to the page whose number it is told, each time its step is raised.
 class Tracking : public ::testing::Test {
@@ -64,7 +68,12 @@ class Tracking : public ::testing::Test {
             shared.step = done;
             while (shared.faults < done) ::usleep(100);
             const uint64_t page = shared.word;
-            if (page < kPages) memory[page * kPageSize] = std::byte(done + 100);
+            if (page == kFork) {
+              if (::fork() == 0) {
+                memory[9 * kPageSize] = std::byte(99);
+                for (;;) ::pause();
+              }
+            } else if (page < kPages) memory[page * kPageSize] = std::byte(done + 100);
             else ::madvise(memory + (page - kPages) * kPageSize, kPageSize, MADV_DONTNEED);
           }
         }) {}
@@ -98,6 +107,35 @@ class Tracking : public ::testing::Test {
   std::byte* memory_;
   Child child_;
 };
+
+TEST_F(Tracking, AForkedChildComesTracked) {
+  auto space = begin();
+  ASSERT_TRUE(space) << space.error().message();
+  ASSERT_TRUE(space->scan());
+  write_to(3);
+  tell(kFork);
+  write_to(4);
+  std::vector<ForkWatch::Fork> forks;
+  for (int tries = 0; tries < 1000 && forks.empty(); ++tries, ::usleep(1000)) forks = watch_->take();
+  ASSERT_EQ(forks.size(), 1u);
+  EXPECT_EQ(forks.front().parent, space->watched_number());
+  std::ifstream children(fmt::format("/proc/{0}/task/{0}/children", child_.pid()));
+  pid_t grandchild = 0;
+  ASSERT_TRUE(children >> grandchild);
+  auto tracked = TrackedSpace::adopt(std::move(forks.front().child), grandchild);
+  ASSERT_TRUE(tracked);
+  ASSERT_TRUE(tracked->set_ranges(space->ranges()));
+  std::set<uint64_t> written, expected{page_number(3), page_number(9)};
+  for (int tries = 0; tries < 1000 && !written.contains(page_number(9)); ++tries, ::usleep(1000)) {
+    const auto dirty = tracked->scan();
+    ASSERT_TRUE(dirty);
+    for (const auto& run : dirty->written)
+      for (uint64_t i = 0; i < run.count; ++i) written.insert(run.first_page + i);
+  }
+  EXPECT_EQ(written, expected) << "what was written before the fork, and by the child itself";
+  ::kill(grandchild, SIGKILL);
+  EXPECT_EQ(space->scan()->page_count, 2u);
+}
 
 TEST_F(Tracking, FindsWhatWasWrittenSinceTheLastScan) {
   auto space = begin();

@@ -7,7 +7,9 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/mman.h>
 #include <sys/sem.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -101,6 +103,62 @@ TEST(CollectorTransfers, AReceiveThatWaitsForAll) {
   });
   const UserBuffer buffer{reinterpret_cast<uint64_t>(big_buffer), 5000};
   EXPECT_EQ(progress_of(child, std::span(&buffer, 1)), 17u);
+  ::close(pair[0]);
+  ::close(pair[1]);
+}
+
+TEST(CollectorTransfers, ASendfileToASocket) {
+  int pair[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  const Fd file(::memfd_create("perdure-test", 0));
+  ASSERT_EQ(::write(file.get(), big_buffer, sizeof big_buffer), static_cast<ssize_t>(sizeof big_buffer));
+  ASSERT_EQ(::lseek(file.get(), 1000, SEEK_SET), 1000);
+  constexpr uint64_t kWanted = sizeof big_buffer - 1000;
+  Child child([&](auto ready) {
+    ready();
+    ::sendfile(pair[0], file.get(), nullptr, kWanted);
+  });
+  for (int drained = 0; drained < 3; ++drained) {
+    wait_until_asleep(child.pid());
+    Collector collector = collector_of(child);
+    const auto table = collector.tasks();
+    ASSERT_TRUE(table);
+    const ThreadRecord& thread = *table->threads.front();
+    EXPECT_EQ(thread.file_wait.source_position, 1000u) << "the file learns of it when the call is over";
+    const auto sent = collector.spliced_bytes(thread, kWanted, 1000);
+    ASSERT_TRUE(sent);
+    int queued = 0;
+    ASSERT_EQ(::ioctl(pair[1], FIONREAD, &queued), 0);
+    static uint64_t taken = 0;
+    EXPECT_EQ(*sent, taken + static_cast<uint64_t>(queued));
+    std::vector<char> bytes(200'000);
+    ASSERT_EQ(::recv(pair[1], bytes.data(), bytes.size(), MSG_WAITALL), static_cast<ssize_t>(bytes.size()));
+    taken += bytes.size();
+    ::usleep(10'000);
+  }
+  ::close(pair[0]);
+  ::close(pair[1]);
+}
+
+TEST(CollectorTransfers, WhatIsLeftOfASocketsTimeout) {
+  int pair[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  Child child([&](auto ready) {
+    const timeval timeout{30, 0};
+    ::setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    ready();
+    char byte;
+    ::read(pair[0], &byte, 1);
+  });
+  wait_until_asleep(child.pid());
+  Collector collector = collector_of(child);
+  const auto remaining_ns = [&] { return *collector.remaining_wait_ns(*collector.tasks()->threads.front()); };
+  const int64_t first_ns = remaining_ns();
+  EXPECT_GT(first_ns, 20'000'000'000);
+  EXPECT_LE(first_ns, 30'100'000'000);
+  ::usleep(200'000);
+  const int64_t then_ns = remaining_ns();
+  EXPECT_GE(first_ns - then_ns, 190'000'000);
   ::close(pair[0]);
   ::close(pair[1]);
 }

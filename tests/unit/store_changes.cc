@@ -58,6 +58,27 @@ TEST(StoreChanges, ACloneUndoesAnEarlierEraseOfTheSpace) {
   EXPECT_EQ(model.spaces[2], (std::map<uint64_t, uint64_t>{{5, 50}}));
 }
 
+void put_filled(Changes& changes, SpaceId space, uint64_t page, uint64_t content) {
+  std::byte* staged = changes.allocate_pages(1);
+  fill_page(staged, content);
+  changes.put_page(space, page, staged);
+}
+
+TEST(StoreChanges, AForkHasWhatWasChangedBeforeIt) {
+  Model model;
+  model.spaces[1] = {{5, 50}, {6, 60}};
+  Changes changes;
+  put_filled(changes, 1, 7, 70);
+  changes.erase_pages(1, 5, 1);
+  changes.fork_space(1, 2);
+  put_filled(changes, 1, 8, 80);
+  changes.fork_space(2, 3);
+  model.apply(changes);
+  EXPECT_EQ(model.spaces[2], (std::map<uint64_t, uint64_t>{{6, 60}, {7, 70}}));
+  EXPECT_EQ(model.spaces[3], model.spaces[2]) << "a child's child";
+  EXPECT_EQ(model.spaces[1], (std::map<uint64_t, uint64_t>{{6, 60}, {7, 70}, {8, 80}}));
+}
+
 TEST(StorePageTree, EqualsAMap) {
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     std::mt19937_64 random(seed);
