@@ -49,12 +49,12 @@ static_assert(offsetof(Data, rdi) == 40 && offsetof(Data, rip) == 88 && offsetof
 // is done in r12. What poll(2) needs lies below the red zone of the stack.
 extern "C" const char perdure_continuation[], perdure_continuation_polled[], perdure_continuation_attempt[], perdure_continuation_called[],
     perdure_continuation_added[], perdure_continuation_reduced[], perdure_continuation_failed[], perdure_continuation_next[],
-    perdure_continuation_taken[], perdure_continuation_leave[], perdure_continuation_result[], perdure_continuation_end[];
+    perdure_continuation_taken[], perdure_continuation_leave[], perdure_continuation_result[], perdure_continuation_gone[], perdure_continuation_end[];
 asm(R"(
   .pushsection .rodata
   .global perdure_continuation, perdure_continuation_polled, perdure_continuation_attempt, perdure_continuation_called, perdure_continuation_added
   .global perdure_continuation_reduced, perdure_continuation_failed, perdure_continuation_next, perdure_continuation_taken
-  .global perdure_continuation_leave, perdure_continuation_result, perdure_continuation_end
+  .global perdure_continuation_leave, perdure_continuation_result, perdure_continuation_gone, perdure_continuation_end
 perdure_continuation:
   mov 40(%rbp), %eax
   mov %eax, -144(%rsp)
@@ -118,6 +118,7 @@ perdure_continuation_result:
   mov 80(%rbp), %r9
   mov 88(%rbp), %rcx
   mov 8(%rbp), %rbp
+perdure_continuation_gone:
   jmp *%rcx
 perdure_continuation_end:
   .popsection
@@ -354,6 +355,11 @@ bool is_finished(uint64_t inside, const user_regs_struct& registers, const Data&
 
 Result<ContinuedTransfer> continued_transfer(int process_memory, uint64_t vdso, const user_regs_struct& registers) {
   const uint64_t inside = registers.rip - (vdso + room().offset);
+  if (is_between(inside, perdure_continuation_gone, perdure_continuation_end)) {
+    ContinuedTransfer gone{{registers, registers.rax}, true};
+    gone.transfer.entered.rip = registers.rcx;
+    return gone;
+  }
   Data data;
   TRY(read_memory(process_memory, registers.rbp, std::as_writable_bytes(std::span(&data, 1))));
   ContinuedTransfer result;

@@ -92,15 +92,10 @@ Result<int> Supervisor::loop() {
                                   {signals_.get(), POLLIN, 0},
                                   {requests_ready_.get(), POLLIN, 0},
                                   {resting ? watch_->fd() : -1, POLLIN, 0}}};
-<<<<<<< HEAD
-    const int64_t wake_ns = waiting_.empty() ? next_ns : std::min(next_ns, serve_ns_);
-    const timespec patience = to_timespec(std::max<int64_t>(wake_ns - monotonic_ns(), 0));
-    if (ppoll(wanted.data(), wanted.size(), resting ? nullptr : &patience, nullptr) < 0 && errno != EINTR) {
-=======
-    const std::optional<int64_t> wake_ns = resting ? capturer_->next_overdue_ns() : next_ns;
+    std::optional<int64_t> wake_ns = resting ? capturer_->next_overdue_ns() : next_ns;
+    if (!waiting_.empty()) wake_ns = std::min(next_ns, serve_ns_);
     const timespec patience = to_timespec(std::max<int64_t>(wake_ns.value_or(0) - monotonic_ns(), 0));
     if (ppoll(wanted.data(), wanted.size(), wake_ns ? &patience : nullptr, nullptr) < 0 && errno != EINTR) {
->>>>>>> 706ed1b (Transfers of several pieces go on where a stop cut them short; timeouts of sockets go on across stops and restores)
       return system_error("poll");
     }
     if (resting) {
