@@ -95,15 +95,16 @@ Result<void> Capturer::track_newcomers() {
     if (known == spaces_.end() || !known->second->tracked) newcomers.emplace(thread.mm, &thread);
   }
   if (newcomers.empty()) return {};
-  // What is refused now may be of this moment (vfork), and is not driven; it is met again when the group stands still.
-  if (const auto tasks = group_tasks(); !tasks || !refuse_what_cannot_be_saved(*tasks)) return {};
   for (const auto& [mm, thread] : newcomers) {
     auto group = StoppedGroup::nobody(collector_, stop_options());
     const auto held = group.stop_sleeper(*thread);
     if (!held) continue;
+    // What is refused now may be of this moment (vfork), and is not driven; it is met again when the group stands still.
+    const auto now = group_tasks();
+    if (!now || !refuse_what_cannot_be_saved(*now)) return {};
     // It may have executed another program before it stopped.
-    const auto now = TRY(collector_.tasks_brief());
-    if (std::ranges::none_of(now, [&](const auto& seen) { return seen.task == thread->task && seen.mm == mm; })) continue;
+    const auto is_same = [&](const posix::ThreadRecord* seen) { return seen->brief.task == thread->task && seen->brief.mm == mm; };
+    if (std::ranges::none_of(now->threads, is_same)) continue;
     auto space = std::make_unique<Space>();
     space->mm = mm;
     space->host_pid = static_cast<pid_t>(thread->host_tid);

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Runs the same blocking calls alone and under `perdure run`, and compares what each returned, how long it took, and what came through.
 
-Results must agree exactly, times within a tolerance; a case that differs in time alone is measured again before it counts.
+Results must agree exactly, times within a tolerance. What differs is measured again before it counts: times are a matter of how busy the machine
+is, and of the results docs/checkpoint.md ("Calls that a stop interrupts") names two that depend on a few microseconds. A case that differs each time, or
+more than a few that differ once, fail.
 """
 
 import argparse
@@ -18,6 +20,8 @@ import harness
 EXACT = ("outcome", "result", "errno", "handler_runs", "moved_bytes", "detail")
 TIMES = ("elapsed_ms", "left_ms")
 ATTEMPTS = 3
+# As many may have another result in the first run, and none in those after it.
+UNSTEADY_AT_MOST = 10
 # Fewer checkpoints than this, and agreement would say nothing.
 FEWEST_CHECKPOINTS = 20
 
@@ -98,19 +102,20 @@ def compare(options):
     run_other = run_alone if options.self_test else run_persisted
     alone = run_alone(options, None)
     found = differences(alone, run_other(options, None), options)
+    unsteady = {case: what for case, (what, only_times) in found.items() if not only_times}
+    if len(unsteady) > UNSTEADY_AT_MOST:
+        return len(alone), unsteady
+    for case, what in sorted(unsteady.items()):
+        print(f"measured again: {case}: {what}")
     for _ in range(ATTEMPTS - 1):
-        again = [case for case, (_, only_times) in found.items() if only_times]
-        if not again:
+        if not found:
             break
         # With all that is done with the same calls: one case alone is over after a few checkpoints.
-        calls = {call_of(case) for case in again}
+        calls = {call_of(case) for case in found}
         whole = [case for case in alone if call_of(case) in calls]
         repeated = differences(run_alone(options, whole), run_other(options, whole), options)
-        for case in again:
-            del found[case]
-            if case in repeated:
-                found[case] = repeated[case]
-    return len(alone), found
+        found = {case: repeated[case] for case in found if case in repeated}
+    return len(alone), {case: what for case, (what, _) in found.items()}
 
 
 def main():
@@ -132,7 +137,7 @@ def main():
         return 1
     finally:
         harness.kill_descendants()
-    for case, (what, _) in sorted(found.items()):
+    for case, what in sorted(found.items()):
         print(f"differs: {case}: {what}")
     if found:
         print(f"FAIL transparency: {len(found)} of {count} cases differ")
