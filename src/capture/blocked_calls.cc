@@ -26,7 +26,7 @@ Result<uint64_t> source_position(const posix::ThreadRecord& thread, int process_
 
 /// How far the transfer has come that a thread sleeps in.
 Result<Capturer::Progress> Capturer::progress_of(const posix::ThreadRecord& thread) {
-  if (thread.brief.waits_for_file == 0) return Progress{};
+  if (thread.brief.file_wait == posix::kNoFileWait) return Progress{};
   const user_regs_struct registers = posix::user_registers(thread);
   const Fd memory = TRY(open_process_memory(static_cast<pid_t>(thread.brief.host_tid)));
   const auto wanted = TRY(posix::wanted_transfer(registers, memory.get()));
@@ -65,7 +65,7 @@ Result<std::optional<uint64_t>> Capturer::messages_done(const posix::ThreadRecor
 /// What is left of the timeout that the socket imposes on the call of a thread; -1 without.
 Result<int64_t> Capturer::socket_remaining_ns(const posix::ThreadRecord& thread, int64_t now_ns) {
   const user_regs_struct registers = posix::user_registers(thread);
-  if (thread.brief.waits_for_file != 0) return sleeps_.socket_remaining_ns(thread.brief, TRY(collector_.remaining_wait_ns(thread)), now_ns);
+  if (thread.brief.file_wait != posix::kNoFileWait) return sleeps_.socket_remaining_ns(thread.brief, TRY(collector_.remaining_wait_ns(thread)), now_ns);
   if (posix::interrupted_result(registers)) return sleeps_.stopped_in_call(thread.brief, now_ns);
   sleeps_.end_socket_wait(thread.brief);
   return -1;

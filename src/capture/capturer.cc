@@ -131,18 +131,18 @@ void Capturer::choose_restless(int attempt) {
   }
   std::set<uint64_t> transferring;
   for (const auto& thread : present_) {
-    if (thread.waits_for_file != 0) transferring.insert(thread.task);
+    if (thread.file_wait == posix::kDelicateWait) transferring.insert(thread.task);
   }
   for (const auto& [task, expected] : restlessness_) {
-    const bool woke = attempt >= 2 && (transfers_are_restless_ || !transferring.contains(task));
-    if (woke || expected >= kChronic) restless_.insert(task);
+    const bool is_let_be = transferring.contains(task) && !transfers_are_restless_;
+    if (!is_let_be && (attempt >= 2 || expected >= kChronic)) restless_.insert(task);
   }
 }
 
 /// Of many short sleeps there is always one that ends.
 bool Capturer::is_restless(const posix::ThreadBrief& sleeper) const {
   if (restless_.contains(sleeper.task)) return true;
-  if (sleeper.waits_for_file != 0 && !transfers_are_restless_) return false;
+  if (sleeper.file_wait == posix::kDelicateWait && !transfers_are_restless_) return false;
   return crowd_is_restless_ && !settled_.contains({sleeper.task, sleeper.nvcsw, sleeper.nivcsw});
 }
 

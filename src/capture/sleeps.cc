@@ -92,7 +92,7 @@ std::vector<uint64_t> Sleeps::overdue(const std::vector<posix::ThreadBrief>& thr
   for (const posix::ThreadBrief& thread : threads) {
     const SocketWait* wait = socket_wait(thread);
     if (wait == nullptr || !wait->imposed || wait->deadline_ns > now_ns) continue;
-    if (thread.waits_for_file != 0) tasks.push_back(thread.task);
+    if (thread.file_wait != posix::kNoFileWait) tasks.push_back(thread.task);
   }
   // Of the others the call is over: they are not to be looked for again.
   std::erase_if(socket_waits_, [&](const auto& entry) {

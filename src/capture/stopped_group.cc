@@ -30,6 +30,14 @@ constexpr useconds_t kUninterruptibleStepUs = 100;
 /// For as long the rest of the group stands still for one thread that cannot: what takes longer is left to the next epoch.
 constexpr int64_t kUninterruptiblePatienceNs = 3'000'000;
 
+/// For how long a thread is let be that runs in such a call.
+int64_t transfer_patience_ns(const posix::ThreadBrief& thread) {
+  constexpr int64_t kWhenMendedNs = 100'000;
+  constexpr int64_t kWhenDelicateNs = 10'000'000;
+  if (thread.file_wait == posix::kDelicateWait) return kWhenDelicateNs;
+  return thread.file_wait == posix::kMendedWait ? kWhenMendedNs : 0;
+}
+
 enum class Condition { runs, asleep, stopped, uninterruptible };
 
 /// Whether a signal waits whose handler may run now: what it interrupts is then the program's own affair.
@@ -172,11 +180,13 @@ Result<void> StoppedGroup::continue_transfer(const posix::ThreadBrief& before, T
   const Fd memory = TRY(open_process_memory(thread.tid()));
   const auto wanted = TRY(posix::wanted_transfer(registers, memory.get()));
   if (!wanted || registers.rax >= wanted->count || TRY(has_signal(thread))) return {};
+  if (!TRY(posix::last_message_is_whole(registers, registers.rax, memory.get()))) return {};
   if (options_.sleeps->take_up_again(before, monotonic_ns()) == 0) return {};
   uint64_t vdso = 0;
   for (const auto& mapping : TRY(special_mappings(thread.tid()))) {
     if (mapping.name == "[vdso]") vdso = mapping.start;
   }
+  if (wanted->unit == posix::WantedTransfer::Unit::messages) TRY(posix::take_interruption(static_cast<pid_t>(before.host_tgid), registers));
   posix::HalfDoneTransfer transfer{registers, registers.rax};
   if (posix::is_in_continuation(vdso, registers.rip)) {
     const auto continued = TRY(posix::continued_transfer(memory.get(), vdso, registers));
@@ -231,7 +241,7 @@ Result<StoppedGroup> StoppedGroup::stop(posix::Collector& collector, const Optio
       if (condition == Condition::runs || restless) {
         if (group.traced(thread.task) != nullptr) continue;
         // What it is in the midst of would return short: in a moment it sleeps, or is through with it.
-        if (!restless && thread.waits_for_file != 0 && monotonic_ns() < patience_end_ns) {
+        if (!restless && pace.waited_ns() < transfer_patience_ns(thread)) {
           transferring = true;
           continue;
         }

@@ -7,6 +7,14 @@
 namespace perdure::posix {
 #endif
 
+/// What a stop would do to a thread that is in such a call.
+enum FileWaitKind {
+  kNoFileWait,        ///< it is in none
+  kRestartedWait,     ///< the kernel takes the call up again by itself
+  kMendedWait,        ///< it may return short, and can be made to go on as if nothing had been
+  kDelicateWait,      ///< the same, but not under all circumstances
+};
+
 /// What a thread in such a call waits with.
 struct FileWait {
   uint64_t now_ticks;           ///< the kernel's jiffies
@@ -28,7 +36,10 @@ struct FileWait {
 enum {
   kFileTypeMask = 0170000, kFifo = 0010000, kCharacterDevice = 0020000, kSocketInode = 0140000,
   kNonBlocking = 04000,
-  kSendfileCall = 40,
+  kWaitForAll = 0x100,  // MSG_WAITALL
+  kPipeAtom = 4096,     // PIPE_BUF: what is not longer is never half done
+  kWriteCall = 1, kWritevCall = 20, kSendfileCall = 40, kSendtoCall = 44, kRecvfromCall = 45, kSendmsgCall = 46, kRecvmsgCall = 47,
+  kRecvmmsgCall = 299, kSendmmsgCall = 307,
 };
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct task_struct___splicing {
@@ -63,16 +74,6 @@ static __always_inline uint64_t file_of(struct task_struct *task, uint32_t descr
   return descriptor < table->max_fds ? word_at(ADDRESS(table, fd) + (uint64_t)descriptor * 8) : 0;
 }
 
-/// Whether the task is in a call that may sleep until a pipe, socket or terminal is ready.
-static __always_inline bool waits_for_file(struct task_struct *task, uint64_t call, uint64_t descriptor) {
-  if (wait_direction(call) == kWaitsForNoFile) return false;
-  uint64_t address = file_of(task, descriptor);
-  if (!address) return false;
-  struct file *file = KERNEL(file, address);
-  uint32_t type = file->f_inode->i_mode & kFileTypeMask;
-  return !(file->f_flags & kNonBlocking) && (type == kFifo || type == kSocketInode || type == kCharacterDevice);
-}
-
 static __always_inline uint64_t timeout_of_socket(struct file *file, enum WaitDirection direction) {
   if ((file->f_inode->i_mode & kFileTypeMask) != kSocketInode) return 0;
   uint64_t sock = word_at(ADDRESS(file, private_data) + FIELD_OFFSET(socket___waited_for, sk));
@@ -80,6 +81,25 @@ static __always_inline uint64_t timeout_of_socket(struct file *file, enum WaitDi
   uint64_t offset = direction == kWaitsToReceive ? FIELD_OFFSET(sock___timeouts, sk_rcvtimeo) : FIELD_OFFSET(sock___timeouts, sk_sndtimeo);
   long timeout = word_at(sock + offset);
   return timeout == (long)(~0ul >> 1) ? 0 : timeout;
+}
+
+/// Of a task in a call with these registers.
+static __always_inline enum FileWaitKind file_wait_kind(struct task_struct *task, uint64_t call, uint64_t descriptor, uint64_t third, uint64_t fourth) {
+  enum WaitDirection direction = wait_direction(call);
+  uint64_t address = direction == kWaitsForNoFile ? 0 : file_of(task, descriptor);
+  if (!address) return kNoFileWait;
+  struct file *file = KERNEL(file, address);
+  uint32_t type = file->f_inode->i_mode & kFileTypeMask;
+  if ((file->f_flags & kNonBlocking) || (type != kFifo && type != kSocketInode && type != kCharacterDevice)) return kNoFileWait;
+  if (timeout_of_socket(file, direction)) return kDelicateWait;
+  switch (call) {
+    case kRecvfromCall: return fourth & kWaitForAll ? kDelicateWait : kRestartedWait;
+    case kRecvmsgCall: return third & kWaitForAll ? kDelicateWait : kRestartedWait;
+    case kSendfileCall: case kRecvmmsgCall: case kSendmmsgCall: return kDelicateWait;
+    case kWriteCall: case kSendtoCall: return third > kPipeAtom ? kMendedWait : kRestartedWait;
+    case kWritevCall: case kSendmsgCall: return kMendedWait;
+    default: return kRestartedWait;
+  }
 }
 
 static __always_inline void describe_file_wait(struct task_struct *task, uint64_t call, uint64_t descriptor, uint64_t source_descriptor,

@@ -243,10 +243,11 @@ Waiting waiting_for(pid_t host_pid, const user_regs_struct& entered, bool asleep
   const uint64_t number = entered.orig_rax;
   const bool sends = number == SYS_write || number == SYS_writev || number == SYS_sendto || number == SYS_sendmsg;
   if (!sends && (number != SYS_sendfile || !asleep)) return kInCall;
-  const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, host_pid, 0)));
-  const auto file = process ? duplicate_descriptor(process.get(), static_cast<int>(entered.rdi)) : Result<Fd>(Fd());
+  const auto process = open_pidfd(host_pid);
+  if (!process) return kInCall;
+  const auto file = duplicate_descriptor(process->get(), static_cast<int>(entered.rdi));
   struct stat status {};
-  if (!file || !*file || ::fstat(file->get(), &status) != 0) return kInCall;
+  if (!file || ::fstat(file->get(), &status) != 0) return kInCall;
   if (S_ISFIFO(status.st_mode)) return sends ? kPollBefore : kInCall;
   timeval timeout{};
   socklen_t size = sizeof timeout;
@@ -291,6 +292,24 @@ Result<std::vector<std::vector<UserBuffer>>> message_buffers(const user_regs_str
     buffers.push_back(TRY(read_vector(process_memory, reinterpret_cast<uint64_t>(header.msg_iov), header.msg_iovlen)));
   }
   return buffers;
+}
+
+Result<bool> last_message_is_whole(const user_regs_struct& entered, uint64_t done, int process_memory) {
+  if (entered.orig_rax != SYS_sendmmsg || done == 0) return true;
+  const uint64_t address = entered.rsi + (done - 1) * sizeof(mmsghdr);
+  const mmsghdr message = TRY(read_array<mmsghdr>(process_memory, address, 1, 1)).front();
+  const auto whole = TRY(bytes_in(TRY(read_vector(process_memory, reinterpret_cast<uint64_t>(message.msg_hdr.msg_iov), message.msg_hdr.msg_iovlen))));
+  return message.msg_len == whole->count;
+}
+
+Result<void> take_interruption(pid_t host_pid, const user_regs_struct& entered) {
+  if (entered.orig_rax != SYS_recvmmsg) return {};
+  const Fd process = TRY(open_pidfd(host_pid));
+  const Fd socket = TRY(duplicate_descriptor(process.get(), static_cast<int>(entered.rdi)));
+  int kept = 0;
+  socklen_t size = sizeof kept;
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &kept, &size) != 0) return system_error("read the error that a socket keeps");
+  return {};
 }
 
 uint64_t continuation_count() { return (room().size - std::min<uint64_t>(room().size, instructions().size())) / sizeof(Data); }

@@ -28,6 +28,13 @@ Result<std::optional<WantedTransfer>> wanted_transfer(const user_regs_struct& re
 /// The buffers of each message of a call with Unit::messages.
 Result<std::vector<std::vector<UserBuffer>>> message_buffers(const user_regs_struct& registers, int process_memory);
 
+/// Whether sendmmsg(2), interrupted after `done` messages, has sent the last of them whole. (Over a stream it may have not; what is left of it is then
+/// the program's to send, as after any short count.)
+Result<bool> last_message_is_whole(const user_regs_struct& entered, uint64_t done, int process_memory);
+
+/// recvmmsg(2) keeps what interrupted it for the socket's next call: takes that away. `host_pid`: of the process.
+Result<void> take_interruption(pid_t host_pid, const user_regs_struct& entered);
+
 /// A transfer as the program made it, and how much of it is done.
 struct HalfDoneTransfer {
   user_regs_struct entered;  ///< as at the call: arguments, orig_rax its number, rip behind it

@@ -29,7 +29,7 @@ struct ThreadBrief {
   uint32_t ptrace;
   uint32_t on_cpu;               ///< 1 while it executes: its registers and counters in memory are old then
   uint32_t runnable;             ///< 1 while it executes or waits for a CPU: it can be that with the state of a sleeper, on its way into or out of sleep
-  uint32_t waits_for_file;       ///< 1 in a system call that may sleep until a pipe, socket or terminal is ready
+  uint32_t file_wait;            ///< enum FileWaitKind: in a system call that may sleep until a pipe, socket or terminal is ready
   uint32_t cpu;                  ///< where it runs or ran last
   uint32_t mm_lock_seq;          ///< equal twice: no mapping changed between (odd while one is being changed)
 };
@@ -79,7 +79,7 @@ struct ThreadRecord {
   uint64_t real_parent, parent;       ///< task addresses
   uint64_t breakpoints;               ///< thread has hardware breakpoints in use when not 0
   uint64_t kernel_stack, kernel_stack_pointer, kernel_stack_end;  ///< the part in use is between the last two
-  struct FileWait file_wait;          ///< when ThreadBrief::waits_for_file
+  struct FileWait file_wait;          ///< when ThreadBrief::file_wait
   uint32_t alternate_stack_flags;
   uint32_t restore_sigmask;
   uint32_t personality;
@@ -180,7 +180,8 @@ static __always_inline void fill_brief(struct Pass *pass, struct task_struct *ta
   brief->instruction_pointer = frame.ip;
   brief->stack_pointer = frame.sp;
   brief->frame_pointer = frame.bp;
-  brief->waits_for_file = frame.ax == (uint64_t)-kNotImplemented && waits_for_file(task, frame.orig_ax, frame.di);
+  brief->file_wait = kNoFileWait;
+  if (frame.ax == (uint64_t)-kNotImplemented) brief->file_wait = file_wait_kind(task, frame.orig_ax, frame.di, frame.dx, frame.r10);
   brief->pending_signals = task->pending.signal.sig[0];
   brief->state = task->__state;
   brief->exit_state = task->exit_state;
@@ -232,7 +233,7 @@ static __always_inline void fill_cpu_state(struct task_struct *task, struct Thre
   record->kernel_stack_end = (uint64_t)task->stack + registers_offset;
   __builtin_memset(&record->file_wait, 0, sizeof(record->file_wait));
   struct UserRegisters *registers = &record->registers;
-  if (record->brief.waits_for_file) describe_file_wait(task, registers->orig_ax, registers->di, registers->si, &record->file_wait);
+  if (record->brief.file_wait) describe_file_wait(task, registers->orig_ax, registers->di, registers->si, &record->file_wait);
   record->thread_status = task->thread_info.status;
 }
 

@@ -15,7 +15,7 @@ posix::ThreadBrief thread(uint64_t task, uint64_t nvcsw) {
   brief.start_boottime_ns = 77;
   brief.nvcsw = nvcsw;
   brief.host_tid = static_cast<uint32_t>(getpid());
-  brief.waits_for_file = 1;
+  brief.file_wait = posix::kRestartedWait;
   return brief;
 }
 posix::CallArguments poll_call(int timeout_ms) { return {SYS_poll, {0, 0, static_cast<uint64_t>(timeout_ms), 0, 0, 0}, 0}; }
