@@ -27,6 +27,8 @@ constexpr uint32_t kTaskExiting = 0x4;  // PF_EXITING
 constexpr int kInitPid = 1;
 constexpr int kShepherdPid = 2;
 constexpr useconds_t kUninterruptibleStepUs = 100;
+/// For as long what is still on its way to a stop is awaited, to be mended there.
+constexpr int64_t kLateNs = 1'000'000'000;
 /// For as long the rest of the group stands still for one thread that cannot: what takes longer is left to the next epoch.
 constexpr int64_t kUninterruptiblePatienceNs = 3'000'000;
 
@@ -82,9 +84,31 @@ StoppedGroup StoppedGroup::nobody(posix::Collector& collector, const Options& op
 
 StoppedGroup::~StoppedGroup() {
   if (options_.patience != nullptr) options_.patience->disarm();
-  for (auto& [task, thread] : stopped_) return_to_signal(thread);
+  const auto has_stopped = [](TracedThread* thread) { return thread->look() != TracedThread::Sight::runs; };
+  // Where the group could not be brought to rest, some of its threads are stopped, or will be, all the same.
+  for (const Pace pace;; pace.step()) {
+    std::erase_if(awaited_, has_stopped);
+    give_back_stopped();
+    if (awaited_.empty() || pace.waited_ns() > kLateNs) break;
+  }
+  awaited_.clear();
+  give_back_stopped();
+}
+
+/// Lets go of all but those that are awaited.
+void StoppedGroup::give_back_stopped() {
   std::vector<TracedThread> held;
-  for (auto& [task, thread] : stopped_) held.push_back(std::move(thread));
+  for (auto at = stopped_.begin(); at != stopped_.end();) {
+    auto& [task, thread] = *at;
+    if (std::ranges::find(awaited_, &thread) != awaited_.end()) {
+      ++at;
+      continue;
+    }
+    (void)mend_interrupted_call(task, thread);
+    return_to_signal(thread);
+    held.push_back(std::move(thread));
+    at = stopped_.erase(at);
+  }
   for (TracedThread& thread : detach_all(std::move(held))) options_.exited->push_back(std::move(thread));
 }
 

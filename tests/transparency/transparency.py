@@ -123,7 +123,7 @@ def main():
     parser.add_argument("--period", default="1ms", help="between checkpoints (1ms)")
     parser.add_argument("--audit", action="store_true", help="audit every checkpoint")
     parser.add_argument("--only", metavar="SUBSTRING", help="only the cases whose name contains it")
-    parser.add_argument("--at-once", default=40, type=int, metavar="N", help="cases at the same time (40)")
+    parser.add_argument("--at-once", default=24, type=int, metavar="N", help="cases at the same time (24)")
     parser.add_argument("--tolerance-ms", default=120, type=int, metavar="MS", help="by how much times may differ (120)")
     parser.add_argument("--timeout", default=180, type=int, metavar="SECONDS", help="for one of the two runs (180)")
     parser.add_argument("--self-test", action="store_true", help="compare two runs alone: says how steady the cases are")
