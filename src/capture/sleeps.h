@@ -21,6 +21,8 @@ class Sleeps {
   /// What is left of the timeout that a socket imposes on a thread seen asleep in a call, where the kernel says `kernel_remaining_ns` (-1: there
   /// is none). Less, if the call was taken up again: the kernel then counts anew.
   int64_t socket_remaining_ns(const posix::ThreadBrief& thread, int64_t kernel_remaining_ns, int64_t now_ns);
+  /// Whether something is known of the wait that the thread is in.
+  bool knows_socket_wait(const posix::ThreadBrief& thread) { return socket_wait(thread) != nullptr; }
   /// The same of a call that a stop has interrupted just now and that will be taken up again, for a thread that was `thread` before; -1 when
   /// nothing is known of it.
   int64_t take_up_again(const posix::ThreadBrief& thread, int64_t now_ns);

@@ -117,7 +117,19 @@ TracedThread* StoppedGroup::traced(uint64_t task) {
   return found == stopped_.end() || found->second.gone() ? nullptr : &found->second;
 }
 
+/// Once a sleeper is interrupted, nobody can tell when its socket's timeout would have ended.
+Result<void> StoppedGroup::note_deadline(const posix::ThreadBrief& thread) {
+  if (thread.file_wait != posix::kDelicateWait || options_.sleeps->knows_socket_wait(thread)) return {};
+  const auto tasks = TRY(collector_->tasks());
+  for (const posix::ThreadRecord* record : tasks.threads) {
+    if (record->brief.task != thread.task || record->brief.nvcsw != thread.nvcsw) continue;
+    options_.sleeps->socket_remaining_ns(record->brief, TRY(collector_->remaining_wait_ns(*record)), monotonic_ns());
+  }
+  return {};
+}
+
 Result<void> StoppedGroup::interrupt(const posix::ThreadBrief& thread) {
+  TRY(note_deadline(thread));
   const unsigned long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXIT | (options_.kill_with_supervisor ? PTRACE_O_EXITKILL : 0);
   options_.patience->arm(kUninterruptiblePatienceNs);
   auto seized = TracedThread::seize(static_cast<pid_t>(thread.host_tid), options, static_cast<pid_t>(thread.host_tgid));

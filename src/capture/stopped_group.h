@@ -56,6 +56,7 @@ class StoppedGroup {
   Result<void> mend_interrupted_call(uint64_t task, TracedThread& thread);
   void give_back_stopped();
   void return_to_signal(TracedThread& thread);
+  Result<void> note_deadline(const posix::ThreadBrief& thread);
   Result<void> take_up_again(const posix::ThreadBrief& before, TracedThread& thread, user_regs_struct registers);
   Result<void> continue_transfer(const posix::ThreadBrief& before, TracedThread& thread, const user_regs_struct& registers);
 
