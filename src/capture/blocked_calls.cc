@@ -62,11 +62,11 @@ Result<std::optional<uint64_t>> Capturer::messages_done(const posix::ThreadRecor
   return found;
 }
 
-/// What is left of the timeout that the socket imposes on the call of a thread; -1 without.
-Result<int64_t> Capturer::socket_remaining_ns(const posix::ThreadRecord& thread, int64_t now_ns) {
+/// What is left of the timeout that the socket imposes on the call of a thread; -1 without. `in_continuation`: see half_done_transfer.h.
+Result<int64_t> Capturer::socket_remaining_ns(const posix::ThreadRecord& thread, int64_t now_ns, bool in_continuation) {
   const user_regs_struct registers = posix::user_registers(thread);
   if (thread.brief.file_wait != posix::kNoFileWait) return sleeps_.socket_remaining_ns(thread.brief, TRY(collector_.remaining_wait_ns(thread)), now_ns);
-  if (posix::interrupted_result(registers)) return sleeps_.stopped_in_call(thread.brief, now_ns);
+  if (in_continuation || posix::interrupted_result(registers)) return sleeps_.stopped_in_call(thread.brief, now_ns);
   sleeps_.end_socket_wait(thread.brief);
   return -1;
 }
@@ -87,7 +87,7 @@ Result<std::optional<posix::BlockedCall>> Capturer::continued_call(const posix::
     const Progress progress = TRY(progress_of(thread));
     call.done = continued.transfer.done + progress.done;
     call.ahead_bytes = progress.ahead_bytes;
-    call.remaining_ns = TRY(socket_remaining_ns(thread, now_ns));
+    call.remaining_ns = TRY(socket_remaining_ns(thread, now_ns, true));
   }
   call.entered = entered;
   return call;
@@ -108,15 +108,33 @@ Result<void> Capturer::read_calls(PausedState& state) {
   return {};
 }
 
+/// A thread outside of any call may be on its way back into one, whose time goes on.
+posix::BlockedCall Capturer::call_to_be_made(const posix::ThreadRecord& thread, int64_t now_ns) {
+  posix::BlockedCall call;
+  if (!sleeps_.is_about_to_take_up(thread.brief)) {
+    sleeps_.end_socket_wait(thread.brief);
+    return call;
+  }
+  user_regs_struct entered = posix::user_registers(thread);
+  constexpr uint64_t kSystemCallBytes = 2;
+  entered.rip += kSystemCallBytes;
+  entered.orig_rax = entered.rax;
+  entered.rax = static_cast<uint64_t>(posix::kRestartNoHandler);
+  call.number = entered.orig_rax;
+  call.remaining_ns = sleeps_.stopped_in_call(thread.brief, now_ns);
+  call.entered = entered;
+  return call;
+}
+
 /// A call that was interrupted and taken up again runs under the name of restart_syscall(2): restart_block tells which it is, and its deadline.
 Result<posix::BlockedCall> Capturer::blocked_call(const posix::ThreadRecord& thread, int64_t now_ns) {
   const auto& registers = thread.registers;
-  if (static_cast<int64_t>(registers.orig_ax) < 0) return posix::BlockedCall{};
+  if (static_cast<int64_t>(registers.orig_ax) < 0) return call_to_be_made(thread, now_ns);
   const bool restarted = registers.orig_ax == SYS_restart_syscall || static_cast<int64_t>(registers.ax) == posix::kRestartBlock;
   if (!restarted) {
     const bool asleep = static_cast<int64_t>(registers.ax) == -ENOSYS;
     int64_t remaining_ns = sleeps_.remaining_ns(thread.brief, posix::call_arguments(posix::user_registers(thread)), asleep, now_ns);
-    if (remaining_ns < 0) remaining_ns = TRY(socket_remaining_ns(thread, now_ns));
+    if (remaining_ns < 0) remaining_ns = TRY(socket_remaining_ns(thread, now_ns, false));
     const Progress progress = TRY(progress_of(thread));
     return posix::BlockedCall{registers.orig_ax, remaining_ns, progress.done, progress.ahead_bytes, {}};
   }

@@ -163,7 +163,8 @@ class Capturer {
   Result<posix::BlockedCall> blocked_call(const posix::ThreadRecord& thread, int64_t now_ns);
   Result<void> read_calls(PausedState& state);
   Result<std::optional<posix::BlockedCall>> continued_call(const posix::TaskTable& tasks, const posix::ThreadRecord& thread, int64_t now_ns);
-  Result<int64_t> socket_remaining_ns(const posix::ThreadRecord& thread, int64_t now_ns);
+  Result<int64_t> socket_remaining_ns(const posix::ThreadRecord& thread, int64_t now_ns, bool in_continuation);
+  posix::BlockedCall call_to_be_made(const posix::ThreadRecord& thread, int64_t now_ns);
   struct Progress {
     uint64_t done = 0;         ///< bytes, or messages
     uint64_t ahead_bytes = 0;  ///< see thread.proto

@@ -10,6 +10,8 @@ namespace perdure::capture {
 
 namespace {
 
+constexpr uint64_t kSystemCallBytes = 2;
+
 /// The timeout as the call was given it; -1 without one.
 int64_t timeout_ns(const posix::ThreadBrief& thread, const posix::CallArguments& call) {
   using Form = posix::TimeoutArgument::Form;
@@ -56,13 +58,11 @@ int64_t Sleeps::socket_remaining_ns(const posix::ThreadBrief& thread, int64_t ke
     end_socket_wait(thread);
     return -1;
   }
-  const int64_t kernel_deadline_ns = now_ns + kernel_remaining_ns;
   if (wait == nullptr) {
     wait = &socket_waits_[thread.task];
-    *wait = {thread.start_boottime_ns, thread.nvcsw, kernel_deadline_ns, false};
+    *wait = {thread.start_boottime_ns, thread.nvcsw, now_ns + kernel_remaining_ns};
   }
   wait->nvcsw = thread.nvcsw;
-  if (!wait->imposed) wait->deadline_ns = std::min(wait->deadline_ns, kernel_deadline_ns);
   return std::max<int64_t>(wait->deadline_ns - now_ns, 0);
 }
 
@@ -71,6 +71,7 @@ int64_t Sleeps::take_up_again(const posix::ThreadBrief& thread, int64_t now_ns) 
   if (wait == nullptr) return -1;
   wait->nvcsw.reset();
   wait->imposed = true;
+  wait->instruction = thread.instruction_pointer - kSystemCallBytes;
   return std::max<int64_t>(wait->deadline_ns - now_ns, 0);
 }
 
@@ -81,8 +82,13 @@ int64_t Sleeps::stopped_in_call(const posix::ThreadBrief& thread, int64_t now_ns
   return std::max<int64_t>(wait->deadline_ns - now_ns, 0);
 }
 
-void Sleeps::impose(const posix::ThreadBrief& thread, int64_t deadline_ns) {
-  socket_waits_[thread.task] = {thread.start_boottime_ns, std::nullopt, deadline_ns, true};
+bool Sleeps::is_about_to_take_up(const posix::ThreadBrief& thread) {
+  const SocketWait* wait = socket_wait(thread);
+  return wait != nullptr && wait->imposed && wait->instruction == thread.instruction_pointer;
+}
+
+void Sleeps::impose(const posix::ThreadBrief& thread, uint64_t instruction, int64_t deadline_ns) {
+  socket_waits_[thread.task] = {thread.start_boottime_ns, std::nullopt, deadline_ns, true, instruction};
 }
 
 std::vector<uint64_t> Sleeps::overdue(const std::vector<posix::ThreadBrief>& threads, int64_t now_ns) {

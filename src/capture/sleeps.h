@@ -26,10 +26,13 @@ class Sleeps {
   /// The same of a call that a stop has interrupted just now and that will be taken up again, for a thread that was `thread` before; -1 when
   /// nothing is known of it.
   int64_t take_up_again(const posix::ThreadBrief& thread, int64_t now_ns);
-  /// What is left for a thread that stands stopped in a call that will be taken up again: of that very call, which its next sleep belongs to.
+  /// What is left for a thread that stands stopped in a call that will be taken up again, or in front of it: of that very call, which its next sleep
+  /// belongs to.
   int64_t stopped_in_call(const posix::ThreadBrief& thread, int64_t now_ns);
-  /// The thread will take up a call that is to end then, whatever the kernel thinks.
-  void impose(const posix::ThreadBrief& thread, int64_t deadline_ns);
+  /// Whether the thread stands in front of the instruction that takes its call up again.
+  bool is_about_to_take_up(const posix::ThreadBrief& thread);
+  /// The thread will take up the call at `instruction`, which is to end then, whatever the kernel thinks.
+  void impose(const posix::ThreadBrief& thread, uint64_t instruction, int64_t deadline_ns);
   /// The thread waits for no socket.
   void end_socket_wait(const posix::ThreadBrief& thread) { socket_waits_.erase(thread.task); }
   /// Sleepers (by task address) that the kernel would let sleep on although their time is over; they are to be interrupted.
@@ -52,6 +55,7 @@ class Sleeps {
     std::optional<uint64_t> nvcsw;  ///< absent for one that is to be taken up again
     int64_t deadline_ns = 0;
     bool imposed = false;           ///< the kernel thinks of a later one
+    uint64_t instruction = 0;       ///< that takes the call up again
   };
   SocketWait* socket_wait(const posix::ThreadBrief& thread);
 

@@ -1,5 +1,6 @@
 // Going on from the checkpoint that a group was restored from.
 #include <fmt/format.h>
+#include <sys/user.h>
 
 #include <algorithm>
 
@@ -40,13 +41,22 @@ Result<void> Capturer::take_over(const store::View& view, const posix::ObjectTre
 
 /// The kernel would give them the whole timeout of their sockets again.
 void Capturer::impose_deadlines(const posix::ObjectTree& tree, const std::vector<posix::ThreadBrief>& threads) {
-  std::map<int, int64_t> deadlines;
+  struct Call {
+    uint64_t instruction;
+    int64_t deadline_ns;
+  };
+  std::map<int, Call> calls;
   for (const auto& [id, object] : tree.objects()) {
     if (!object.has_thread() || !object.thread().has_blocked() || object.thread().blocked().remaining_ns() < 0) continue;
-    if (posix::has_socket_timeout(object.thread())) deadlines[object.thread().tid()] = monotonic_ns() + object.thread().blocked().remaining_ns();
+    if (!posix::has_socket_timeout(object.thread())) continue;
+    constexpr int kInstructionPointer = offsetof(user_regs_struct, rip) / sizeof(uint64_t);
+    constexpr uint64_t kSystemCallBytes = 2;
+    calls[object.thread().tid()] = {object.thread().registers(kInstructionPointer) - kSystemCallBytes,
+                                    monotonic_ns() + object.thread().blocked().remaining_ns()};
   }
   for (const auto& thread : threads) {
-    if (const auto found = deadlines.find(static_cast<int>(thread.tid)); found != deadlines.end()) sleeps_.impose(thread, found->second);
+    const auto found = calls.find(static_cast<int>(thread.tid));
+    if (found != calls.end()) sleeps_.impose(thread, found->second.instruction, found->second.deadline_ns);
   }
 }
 

@@ -122,9 +122,15 @@ int main(int argc, char** argv) {
     expect_returns(&sleepers[i], expected[i]);
     const bool by_wall_clock = sleepers[i].number == SYS_clock_nanosleep || sleepers[i].number == SYS_mq_timedreceive;
     CHECK(by_wall_clock || sleepers[i].elapsed_ms >= 1990, "%s returned after %lld ms", sleepers[i].name, (long long)sleepers[i].elapsed_ms);
-    CHECK(sleepers[i].elapsed_ms < (back_ms > 2000 ? back_ms : 2000) + 1300, "%s returned only after %lld ms", sleepers[i].name,
-          (long long)sleepers[i].elapsed_ms);
   }
+  // None begins its timeout anew: on a busy machine they are all late.
+  int64_t first_ms = back_ms;
+  for (int i = 0; i < kCount; i++)
+    if (i == 0 || sleepers[i].elapsed_ms < first_ms) first_ms = sleepers[i].elapsed_ms;
+  const int64_t limit_ms = (first_ms > back_ms ? first_ms : back_ms) + 1300;
+  for (int i = 0; i < kCount; i++)
+    CHECK(sleepers[i].elapsed_ms < limit_ms, "%s returned only after %lld ms, another after %lld", sleepers[i].name, (long long)sleepers[i].elapsed_ms,
+          (long long)first_ms);
   MUST(semctl(set, 0, IPC_RMID));
   return 0;
 }

@@ -224,7 +224,15 @@ static MAYBE_UNUSED char thread_state(pid_t pid, pid_t tid) {
   return state;
 }
 
-/// Waits until thread `tid` of process `pid` sleeps in system call `number` (one of SYS_*), or in the restart of it that follows an interruption.
+/// Whether a call that was given as `number` may show as `seen`: in the restart that follows an interruption, or going on with the rest of a transfer.
+static MAYBE_UNUSED bool may_show_as(long number, long seen) {
+  if (seen == number || seen == SYS_restart_syscall) return true;
+  const bool transfers = number == SYS_write || number == SYS_writev || number == SYS_sendto || number == SYS_sendmsg || number == SYS_sendfile ||
+                         number == SYS_recvmsg;
+  return transfers && (seen == SYS_ppoll || seen == SYS_write || seen == SYS_sendto || seen == SYS_recvfrom);
+}
+
+/// Waits until thread `tid` of process `pid` sleeps in system call `number` (one of SYS_*).
 static MAYBE_UNUSED void wait_asleep_in(pid_t pid, pid_t tid, long number) {
   char path[80];
   snprintf(path, sizeof path, "/proc/%d/task/%d/syscall", pid, tid);
@@ -233,7 +241,7 @@ static MAYBE_UNUSED void wait_asleep_in(pid_t pid, pid_t tid, long number) {
     const long seen = text != NULL && text[0] >= '0' && text[0] <= '9' ? strtol(text, NULL, 10) : -1;
     free(text);
     // A thread that a tracer holds on its way into the call shows its number, too.
-    if ((seen == number || seen == SYS_restart_syscall) && thread_state(pid, tid) == 'S') return;
+    if (may_show_as(number, seen) && thread_state(pid, tid) == 'S') return;
     CHECK(monotonic_ms() < deadline, "thread %d never slept in system call %ld", tid, number);
     sleep_ms(2);
   }

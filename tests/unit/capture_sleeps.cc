@@ -57,6 +57,20 @@ TEST(Sleeps, ACallThatIsTakenUpAgainKeepsItsDeadline) {
   EXPECT_EQ(sleeps.take_up_again(thread(1, 12), 1041 * kMs), 0);
 }
 
+TEST(Sleeps, WhoHasNotTakenUpItsCallYetIsKnown) {
+  Sleeps sleeps;
+  posix::ThreadBrief sleeper = thread(1, 10);
+  sleeper.instruction_pointer = 0x1002;
+  sleeps.socket_remaining_ns(sleeper, 40 * kMs, 1000 * kMs);
+  sleeps.take_up_again(sleeper, 1010 * kMs);
+  posix::ThreadBrief stopped = thread(1, 11);
+  stopped.instruction_pointer = 0x1000;
+  EXPECT_TRUE(sleeps.is_about_to_take_up(stopped));
+  EXPECT_EQ(sleeps.stopped_in_call(stopped, 1015 * kMs), 25 * kMs);
+  stopped.instruction_pointer = 0x1002;
+  EXPECT_FALSE(sleeps.is_about_to_take_up(stopped)) << "it is through with it";
+}
+
 TEST(Sleeps, AnotherCallHasADeadlineOfItsOwn) {
   Sleeps sleeps;
   sleeps.socket_remaining_ns(thread(1, 10), 40 * kMs, 1000 * kMs);
@@ -68,8 +82,8 @@ TEST(Sleeps, AnotherCallHasADeadlineOfItsOwn) {
 
 TEST(Sleeps, WhoIsGoneIsNotOverdue) {
   Sleeps sleeps;
-  sleeps.impose(thread(1, 10), 1000 * kMs);
-  sleeps.impose(thread(2, 10), 1000 * kMs);
+  sleeps.impose(thread(1, 10), 0x1000, 1000 * kMs);
+  sleeps.impose(thread(2, 10), 0x1000, 1000 * kMs);
   sleeps.keep_only({thread(1, 10)});
   EXPECT_EQ(sleeps.overdue({thread(1, 10), thread(2, 10)}, 1001 * kMs), std::vector<uint64_t>{1});
   EXPECT_TRUE(sleeps.overdue({}, 1001 * kMs).empty());
