@@ -65,7 +65,9 @@ Result<std::optional<uint64_t>> Capturer::messages_done(const posix::ThreadRecor
 /// What is left of the timeout that the socket imposes on the call of a thread; -1 without. `in_continuation`: see half_done_transfer.h.
 Result<int64_t> Capturer::socket_remaining_ns(const posix::ThreadRecord& thread, int64_t now_ns, bool in_continuation) {
   const user_regs_struct registers = posix::user_registers(thread);
-  if (thread.brief.file_wait != posix::kNoFileWait) return sleeps_.socket_remaining_ns(thread.brief, TRY(collector_.remaining_wait_ns(thread)), now_ns);
+  if (thread.brief.file_wait != posix::kNoFileWait) {
+    return sleeps_.socket_remaining_ns(thread.brief, TRY(collector_.remaining_wait_ns(thread)), in_continuation, now_ns);
+  }
   if (in_continuation || posix::interrupted_result(registers)) return sleeps_.stopped_in_call(thread.brief, now_ns);
   sleeps_.end_socket_wait(thread.brief);
   return -1;

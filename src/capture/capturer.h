@@ -79,8 +79,9 @@ class Capturer {
     TracedThread* thread;
   };
   /// Goes on from the checkpoint that the group is being restored from: of its pages only those are written again that change from here on.
-  /// To be called when all memory is as the checkpoint has it, and before anything else is written to it.
-  Result<void> take_over(const store::View& view, const posix::ObjectTree& tree, std::span<const RestoredProcess> processes);
+  /// To be called when all memory is as the checkpoint has it, and before anything else is written to it. `elapsed_ns`: how far the group's clocks
+  /// have gone on since.
+  Result<void> take_over(const store::View& view, const posix::ObjectTree& tree, std::span<const RestoredProcess> processes, int64_t elapsed_ns);
   /// By device and number: the inodes restored so far whose contents are the store's. To be called before take_over(), and when all is restored.
   void note_restored_inodes(std::map<std::pair<uint64_t, uint64_t>, posix::ObjectId> inodes) { restored_inodes_ = std::move(inodes); }
 
@@ -171,7 +172,7 @@ class Capturer {
   };
   Result<Progress> progress_of(const posix::ThreadRecord& thread);
   Result<std::optional<uint64_t>> messages_done(const posix::ThreadRecord& thread, std::span<const std::vector<posix::UserBuffer>> messages);
-  void impose_deadlines(const posix::ObjectTree& tree, const std::vector<posix::ThreadBrief>& threads);
+  void impose_deadlines(const posix::ObjectTree& tree, const std::vector<posix::ThreadBrief>& threads, int64_t elapsed_ns);
   void choose_restless(int attempt);
   bool is_restless(const posix::ThreadBrief& sleeper) const;
   void expect_to_wake(std::span<const uint64_t> tasks);

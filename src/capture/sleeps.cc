@@ -52,8 +52,10 @@ Sleeps::SocketWait* Sleeps::socket_wait(const posix::ThreadBrief& thread) {
   return !found->second.nvcsw || *found->second.nvcsw == thread.nvcsw ? &found->second : nullptr;
 }
 
-int64_t Sleeps::socket_remaining_ns(const posix::ThreadBrief& thread, int64_t kernel_remaining_ns, int64_t now_ns) {
+int64_t Sleeps::socket_remaining_ns(const posix::ThreadBrief& thread, int64_t kernel_remaining_ns, bool in_continuation, int64_t now_ns) {
   SocketWait* wait = socket_wait(thread);
+  const bool elsewhere = !in_continuation && wait != nullptr && wait->instruction != thread.instruction_pointer - kSystemCallBytes;
+  if (elsewhere && !wait->nvcsw) wait = nullptr;
   if (kernel_remaining_ns < 0) {
     end_socket_wait(thread);
     return -1;
@@ -76,9 +78,8 @@ int64_t Sleeps::take_up_again(const posix::ThreadBrief& thread, int64_t now_ns) 
 }
 
 int64_t Sleeps::stopped_in_call(const posix::ThreadBrief& thread, int64_t now_ns) {
-  SocketWait* wait = socket_wait(thread);
+  const SocketWait* wait = socket_wait(thread);
   if (wait == nullptr) return -1;
-  wait->nvcsw = thread.nvcsw + 1;
   return std::max<int64_t>(wait->deadline_ns - now_ns, 0);
 }
 

@@ -19,15 +19,14 @@ class Sleeps {
   int64_t remaining_ns(const posix::ThreadBrief& thread, const posix::CallArguments& call, bool asleep, int64_t now_ns);
 
   /// What is left of the timeout that a socket imposes on a thread seen asleep in a call, where the kernel says `kernel_remaining_ns` (-1: there
-  /// is none). Less, if the call was taken up again: the kernel then counts anew.
-  int64_t socket_remaining_ns(const posix::ThreadBrief& thread, int64_t kernel_remaining_ns, int64_t now_ns);
+  /// is none). Less, if the call was taken up again: the kernel then counts anew. `in_continuation`: see half_done_transfer.h.
+  int64_t socket_remaining_ns(const posix::ThreadBrief& thread, int64_t kernel_remaining_ns, bool in_continuation, int64_t now_ns);
   /// Whether something is known of the wait that the thread is in.
   bool knows_socket_wait(const posix::ThreadBrief& thread) { return socket_wait(thread) != nullptr; }
   /// The same of a call that a stop has interrupted just now and that will be taken up again, for a thread that was `thread` before; -1 when
   /// nothing is known of it.
   int64_t take_up_again(const posix::ThreadBrief& thread, int64_t now_ns);
-  /// What is left for a thread that stands stopped in a call that will be taken up again, or in front of it: of that very call, which its next sleep
-  /// belongs to.
+  /// What is left for a thread that stands stopped in a call that will be taken up again, or in front of it.
   int64_t stopped_in_call(const posix::ThreadBrief& thread, int64_t now_ns);
   /// Whether the thread stands in front of the instruction that takes its call up again.
   bool is_about_to_take_up(const posix::ThreadBrief& thread);

@@ -123,7 +123,7 @@ Result<void> StoppedGroup::note_deadline(const posix::ThreadBrief& thread) {
   const auto tasks = TRY(collector_->tasks());
   for (const posix::ThreadRecord* record : tasks.threads) {
     if (record->brief.task != thread.task || record->brief.nvcsw != thread.nvcsw) continue;
-    options_.sleeps->socket_remaining_ns(record->brief, TRY(collector_->remaining_wait_ns(*record)), monotonic_ns());
+    options_.sleeps->socket_remaining_ns(record->brief, TRY(collector_->remaining_wait_ns(*record)), false, monotonic_ns());
   }
   return {};
 }

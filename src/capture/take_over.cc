@@ -10,7 +10,8 @@
 
 namespace perdure::capture {
 
-Result<void> Capturer::take_over(const store::View& view, const posix::ObjectTree& tree, std::span<const RestoredProcess> processes) {
+Result<void> Capturer::take_over(const store::View& view, const posix::ObjectTree& tree, std::span<const RestoredProcess> processes,
+                                 int64_t elapsed_ns) {
   last_records_ = view.objects();
   posix::ObjectId highest = posix::kGroupObject;
   for (const auto& [id, record] : last_records_) highest = std::max(highest, id);
@@ -26,7 +27,7 @@ Result<void> Capturer::take_over(const store::View& view, const posix::ObjectTre
   std::map<pid_t, uint64_t> address_spaces;
   const auto threads = TRY(collector_.tasks_brief());
   for (const auto& thread : threads) address_spaces[static_cast<pid_t>(thread.host_tid)] = thread.mm;
-  impose_deadlines(tree, threads);
+  impose_deadlines(tree, threads, elapsed_ns);
   PausedState state;
   TRY(take_segments(state));
   for (const RestoredProcess& process : processes) {
@@ -40,7 +41,7 @@ Result<void> Capturer::take_over(const store::View& view, const posix::ObjectTre
 }
 
 /// The kernel would give them the whole timeout of their sockets again.
-void Capturer::impose_deadlines(const posix::ObjectTree& tree, const std::vector<posix::ThreadBrief>& threads) {
+void Capturer::impose_deadlines(const posix::ObjectTree& tree, const std::vector<posix::ThreadBrief>& threads, int64_t elapsed_ns) {
   struct Call {
     uint64_t instruction;
     int64_t deadline_ns;
@@ -52,7 +53,7 @@ void Capturer::impose_deadlines(const posix::ObjectTree& tree, const std::vector
     constexpr int kInstructionPointer = offsetof(user_regs_struct, rip) / sizeof(uint64_t);
     constexpr uint64_t kSystemCallBytes = 2;
     calls[object.thread().tid()] = {object.thread().registers(kInstructionPointer) - kSystemCallBytes,
-                                    monotonic_ns() + object.thread().blocked().remaining_ns()};
+                                    monotonic_ns() + object.thread().blocked().remaining_ns() - elapsed_ns};
   }
   for (const auto& thread : threads) {
     const auto found = calls.find(static_cast<int>(thread.tid));

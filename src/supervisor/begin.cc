@@ -186,7 +186,7 @@ Result<void> Supervisor::restore_epoch(const store::View& view) {
     if (!process->record->zombie()) processes.push_back({process->record->address_space(), process->host_pid, &process->leader});
   }
   capturer_->note_restored_inodes(context.made_inodes());
-  TRY(capturer_->take_over(view, tree, processes));
+  TRY(capturer_->take_over(view, tree, processes, TRY(context.elapsed_ns())));
   TRY(rebuilt.finish());
   capturer_->note_restored_inodes(context.made_inodes());
   root_pid_ = group.root_pid();

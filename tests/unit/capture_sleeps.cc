@@ -38,20 +38,20 @@ TEST(Sleeps, AStructureInMemoryIsRead) {
 
 TEST(Sleeps, TheKernelCountsATimeoutOfASocket) {
   Sleeps sleeps;
-  EXPECT_EQ(sleeps.socket_remaining_ns(thread(1, 10), 40 * kMs, 1000 * kMs), 40 * kMs);
-  EXPECT_EQ(sleeps.socket_remaining_ns(thread(1, 10), 30 * kMs, 1010 * kMs), 30 * kMs);
-  EXPECT_EQ(sleeps.socket_remaining_ns(thread(1, 12), 40 * kMs, 1020 * kMs), 40 * kMs) << "another sleep";
+  EXPECT_EQ(sleeps.socket_remaining_ns(thread(1, 10), 40 * kMs, false, 1000 * kMs), 40 * kMs);
+  EXPECT_EQ(sleeps.socket_remaining_ns(thread(1, 10), 30 * kMs, false, 1010 * kMs), 30 * kMs);
+  EXPECT_EQ(sleeps.socket_remaining_ns(thread(1, 12), 40 * kMs, false, 1020 * kMs), 40 * kMs) << "another sleep";
   EXPECT_FALSE(sleeps.next_overdue_ns()) << "the kernel wakes it";
-  EXPECT_EQ(sleeps.socket_remaining_ns(thread(1, 12), -1, 1020 * kMs), -1);
+  EXPECT_EQ(sleeps.socket_remaining_ns(thread(1, 12), -1, false, 1020 * kMs), -1);
 }
 
 TEST(Sleeps, ACallThatIsTakenUpAgainKeepsItsDeadline) {
   Sleeps sleeps;
-  sleeps.socket_remaining_ns(thread(1, 10), 40 * kMs, 1000 * kMs);
+  sleeps.socket_remaining_ns(thread(1, 10), 40 * kMs, false, 1000 * kMs);
   EXPECT_EQ(sleeps.take_up_again(thread(1, 10), 1010 * kMs), 30 * kMs);
   EXPECT_EQ(sleeps.stopped_in_call(thread(1, 11), 1011 * kMs), 29 * kMs);
   EXPECT_EQ(sleeps.next_overdue_ns(), 1040 * kMs);
-  EXPECT_EQ(sleeps.socket_remaining_ns(thread(1, 12), 38 * kMs, 1012 * kMs), 28 * kMs) << "the kernel began anew";
+  EXPECT_EQ(sleeps.socket_remaining_ns(thread(1, 12), 38 * kMs, false, 1012 * kMs), 28 * kMs) << "the kernel began anew";
   EXPECT_TRUE(sleeps.overdue({thread(1, 12)}, 1039 * kMs).empty());
   EXPECT_EQ(sleeps.overdue({thread(1, 12)}, 1040 * kMs), std::vector<uint64_t>{1});
   EXPECT_EQ(sleeps.take_up_again(thread(1, 12), 1041 * kMs), 0);
@@ -61,7 +61,7 @@ TEST(Sleeps, WhoHasNotTakenUpItsCallYetIsKnown) {
   Sleeps sleeps;
   posix::ThreadBrief sleeper = thread(1, 10);
   sleeper.instruction_pointer = 0x1002;
-  sleeps.socket_remaining_ns(sleeper, 40 * kMs, 1000 * kMs);
+  sleeps.socket_remaining_ns(sleeper, 40 * kMs, false, 1000 * kMs);
   sleeps.take_up_again(sleeper, 1010 * kMs);
   posix::ThreadBrief stopped = thread(1, 11);
   stopped.instruction_pointer = 0x1000;
@@ -73,10 +73,11 @@ TEST(Sleeps, WhoHasNotTakenUpItsCallYetIsKnown) {
 
 TEST(Sleeps, AnotherCallHasADeadlineOfItsOwn) {
   Sleeps sleeps;
-  sleeps.socket_remaining_ns(thread(1, 10), 40 * kMs, 1000 * kMs);
+  sleeps.socket_remaining_ns(thread(1, 10), 40 * kMs, false, 1000 * kMs);
   sleeps.take_up_again(thread(1, 10), 1010 * kMs);
-  sleeps.stopped_in_call(thread(1, 11), 1010 * kMs);
-  EXPECT_EQ(sleeps.socket_remaining_ns(thread(1, 13), 40 * kMs, 1020 * kMs), 40 * kMs) << "it slept once more in between";
+  posix::ThreadBrief elsewhere = thread(1, 12);
+  elsewhere.instruction_pointer = 0x2000;
+  EXPECT_EQ(sleeps.socket_remaining_ns(elsewhere, 40 * kMs, false, 1020 * kMs), 40 * kMs);
   EXPECT_FALSE(sleeps.next_overdue_ns());
 }
 
