@@ -114,7 +114,7 @@ def first_attached_epoch(context, options):
             load.kill()
             load.wait()
     if not report["begin_ns"] <= epoch["time_ns"] <= report["end_ns"]:
-        raise harness.Failure("attach", "the first epoch was not taken while the load was measured")
+        raise harness.Failure("attach", f"the first epoch was taken {(epoch['time_ns'] - report['begin_ns']) / 1e9:.1f} s after the measuring began, which lasted {(report['end_ns'] - report['begin_ns']) / 1e9:.1f} s")
     return report, epoch
 
 
