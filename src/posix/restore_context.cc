@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <sstream>
 
 #include "base/clock.h"
 #include "linux/process.h"
@@ -20,15 +19,11 @@
 namespace perdure::posix {
 
 Result<int64_t> RestoreContext::elapsed_ns() const {
-  const posix::Group& group = *TRY(tree.group());
-  std::istringstream lines(TRY(read_file(fmt::format("/proc/{}/timens_offsets", init.init_pid()))));
-  std::string name;
-  int64_t seconds = 0;
-  int64_t nanoseconds = 0;
-  while (lines >> name >> seconds >> nanoseconds) {
-    if (name == "monotonic") return std::max<int64_t>(monotonic_ns() + seconds * kNanosecondsPerSecond + nanoseconds - group.monotonic_ns(), 0);
-  }
-  return failure("the group's clock offsets cannot be read");
+  // The offsets are those from the machine's own clock, which the supervisor may not have either.
+  const ClockOffsets own = TRY(clock_offsets(getpid()));
+  const ClockOffsets groups = TRY(clock_offsets(init.init_pid()));
+  const int64_t now_ns = monotonic_ns() - own.monotonic_ns + groups.monotonic_ns;
+  return std::max<int64_t>(now_ns - (*TRY(tree.group())).monotonic_ns(), 0);
 }
 
 Result<Fd> RestoreContext::open_in_group(const std::string& path, int flags, unsigned mode) const {
