@@ -1,6 +1,7 @@
 #include "capture/stopped_group.h"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <unistd.h>
@@ -206,7 +207,16 @@ Result<void> StoppedGroup::take_up_again(const posix::ThreadBrief& before, Trace
   if (options_.sleeps->take_up_again(before, monotonic_ns()) != 0) {
     return thread.poke_user(offsetof(user, regs.rax), static_cast<uint64_t>(posix::kRestartNoHandler));
   }
-  registers.rax = static_cast<uint64_t>(registers.orig_rax == SYS_connect ? -EINPROGRESS : -EAGAIN);
+  int error = EAGAIN;
+  if (registers.orig_rax == SYS_connect) {
+    const Fd process = TRY(open_pidfd(static_cast<pid_t>(before.host_tgid)));
+    const Fd socket = TRY(duplicate_descriptor(process.get(), static_cast<int>(registers.rdi)));
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    // Other families go on connecting.
+    if (::getsockopt(socket.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain != AF_UNIX) error = EINPROGRESS;
+  }
+  registers.rax = static_cast<uint64_t>(-error);
   registers.orig_rax = ~0ull;
   return thread.set_registers(registers);
 }
