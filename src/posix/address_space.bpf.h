@@ -187,21 +187,30 @@ static __always_inline bool put_mapping(struct Pass *pass, struct vm_area_struct
   return true;
 }
 
+/// The walk leaves out without a word what another thread (khugepaged, say) has locked to change it: what was read counts only if all of it
+/// was there and nothing changed meanwhile. (In kernels that lock each mapping by itself there, as 6.18.44 does.)
 static __always_inline void put_mappings(struct Pass *pass, struct task_struct *task) {
+  struct mm_struct *mm = KERNEL(mm_struct, ADDRESS(task, mm));
+  if (pass->request->next == 0) pass->request->result = mm_sequence(mm);
   struct bpf_iter_task_vma vmas;
   if (bpf_iter_task_vma_new(&vmas, task, pass->request->next)) {
     pass->request->status = kPassUnreadable;
   } else {
     REPEAT(kMappingsPerPassLimit) {
       struct vm_area_struct *vma = bpf_iter_task_vma_next(&vmas);
-      if (!vma) break;
+      if (!vma) {
+        if (pass->request->size != (uint64_t)mm->map_count) pass->request->status = kPassUnreadable;
+        break;
+      }
       struct vm_area_struct *area = KERNEL(vm_area_struct, vma);
       if (!put_mapping(pass, area)) {
         pass->request->next = area->vm_start;
         break;
       }
+      ++pass->request->size;
     }
   }
   bpf_iter_task_vma_destroy(&vmas);
+  if (mm_sequence(mm) != pass->request->result) pass->request->status = kPassUnreadable;
 }
 #endif

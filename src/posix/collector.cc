@@ -14,11 +14,15 @@
 
 #include "base/clock.h"
 #include "linux/bpf_symbols.h"
+#include "linux/ptrace.h"
 #include "posix/collect.skel.h"
 
 namespace perdure::posix {
 
 namespace {
+
+/// For as long mappings that somebody else is changing are read again; khugepaged copies a huge page meanwhile.
+constexpr int64_t kLockedPatienceNs = 10'000'000;
 
 struct SkeletonDeleter {
   void operator()(::collect* skeleton) const { collect__destroy(skeleton); }
@@ -105,7 +109,7 @@ Result<void> status_result(uint32_t status, const char* what) {
     case kPassNoTask: return std::unexpected(Error{fmt::format("cannot read {}: no such task", what), ESRCH});
     case kPassStale: return std::unexpected(Error{fmt::format("cannot read {}: the PID namespace is gone", what), ESRCH});
     case kPassUnreadable:
-      return std::unexpected(Error{fmt::format("cannot read {}: the address space is locked or gone", what), EBUSY});
+      return std::unexpected(Error{fmt::format("cannot read {}: the address space is locked or gone", what), EBUSY, Retry::later});
     case kPassTooManySignals:
       return std::unexpected(Error{fmt::format("cannot read {}: a queue holds more than 32768 signals", what), E2BIG});
     case kPassUnreadableMessage:
@@ -341,13 +345,16 @@ Result<FileTable> Collector::read_files(pid_t host_pid) {
 }
 
 Result<std::vector<MappingRecord>> Collector::mappings(pid_t host_pid) {
-  std::vector<MappingRecord> mappings;
-  TRY(collect(programs_->mappings, process_request(host_pid), fmt::format("the mappings of process {}", host_pid).c_str(),
-              [&](std::span<const std::byte> chunk) {
-                const auto* first = reinterpret_cast<const MappingRecord*>(chunk.data());
-                mappings.insert(mappings.end(), first, first + chunk.size() / sizeof(MappingRecord));
-              }));
-  return mappings;
+  const std::string what = fmt::format("the mappings of process {}", host_pid);
+  for (const Pace pace;; pace.step()) {
+    std::vector<MappingRecord> mappings;
+    auto read = collect(programs_->mappings, process_request(host_pid), what.c_str(), [&](std::span<const std::byte> chunk) {
+      const auto* first = reinterpret_cast<const MappingRecord*>(chunk.data());
+      mappings.insert(mappings.end(), first, first + chunk.size() / sizeof(MappingRecord));
+    });
+    if (read) return mappings;
+    if (read.error().error_number != EBUSY || pace.waited_ns() > kLockedPatienceNs) return std::unexpected(std::move(read.error()));
+  }
 }
 
 /// Page structures and page contents lie where this boot has put them, and no interface says where: a page of our own, whose frame number

@@ -139,7 +139,7 @@ class Collector {
   Result<TaskTable> tasks();
   /// The open files of a process, given by its number (any of its threads') in the caller's PID namespace.
   Result<FileTable> files(pid_t host_pid);
-  /// The mappings of a process, by address.
+  /// The mappings of a process, by address; all of them as they were at one moment. Error EBUSY when they keep changing.
   Result<std::vector<MappingRecord>> mappings(pid_t host_pid);
 
   /// What a UNIX socket (SocketRecord::sock, of files() or of a queue) has received and not yet read, or a listener not yet accepted.

@@ -64,7 +64,7 @@ enum PassStatus {
   kPassMore = 1,       ///< the output is full: go on at `next`
   kPassNoTask = 2,     ///< no such task
   kPassStale = 3,      ///< the namespace is not the one that was asked for
-  kPassUnreadable = 4, ///< the mappings could not be locked
+  kPassUnreadable = 4, ///< the mappings could not be locked, or changed
   kPassTooManySignals = 5,
   kPassUnreadableMessage = 7,
   kPassWrongKind = 6,  ///< the object is not of the kind asked for
@@ -85,8 +85,8 @@ struct CollectRequest {
   uint64_t generation;         ///< tells the objects seen in this collection from those of earlier ones
   uint64_t registers_offset;   ///< distance from a kernel stack's base to its pt_regs
   uint64_t monotonic_ns;       ///< in and out: CLOCK_MONOTONIC of the machine that times are relative to; 0 in: the start of the pass
-  uint64_t address, size;      ///< kernel memory or a kernel object that is asked for
-  uint64_t result;             ///< out: a single value
+  uint64_t address, size;      ///< kernel memory or a kernel object that is asked for; mappings: `size` counts them (0 in)
+  uint64_t result;             ///< out: a single value; mappings: the sequence of their lock at the start
   uint64_t page_structures;    ///< where the array of struct page begins (vmemmap)
   uint64_t page_contents;      ///< where the direct mapping of physical memory begins
   uint64_t time_stamp_denied_flag, cpuid_denied_flag;  ///< bits of a thread's flags; 0 where there is no such

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -71,6 +72,30 @@ TEST(CollectorMappings, OfNoProcessIsAnError) {
   auto mappings = collector.mappings(1 << 21);
   ASSERT_FALSE(mappings);
   EXPECT_EQ(mappings.error().error_number, ESRCH);
+}
+
+TEST(CollectorMappings, NoneIsLeftOutWhileItIsBeingChanged) {
+  constexpr size_t kBytes = 64 * 4096;
+  auto* memory = static_cast<char*>(::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  // Neighbours that it never merges with: it stays one mapping.
+  ::mprotect(memory, 4096, PROT_NONE);
+  ::mprotect(memory + kBytes - 4096, 4096, PROT_NONE);
+  Child child([memory](const auto& ready) {
+    ready();
+    for (int protection = PROT_READ;; protection ^= PROT_WRITE) ::mprotect(memory + 4096, kBytes - 2 * 4096, protection);
+  });
+  auto collector = collector_of(child);
+  const auto start = reinterpret_cast<uint64_t>(memory) + 4096;
+  int readings = 0;
+  for (int tries = 0; tries < 300; ++tries) {
+    const auto mappings = collector.mappings(child.pid());
+    if (!mappings && mappings.error().error_number == EBUSY) continue;
+    ASSERT_TRUE(mappings) << mappings.error().message();
+    ASSERT_TRUE(std::ranges::any_of(*mappings, [&](const auto& mapping) { return mapping.start == start; })) << tries;
+    ++readings;
+  }
+  EXPECT_GT(readings, 0);
+  ::munmap(memory, kBytes);
 }
 
 TEST(CollectorMappings, TheSequenceMovesWithThem) {
