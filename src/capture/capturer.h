@@ -85,6 +85,8 @@ class Capturer {
   /// By device and number: the inodes restored so far whose contents are the store's. To be called before take_over(), and when all is restored.
   void note_restored_inodes(std::map<std::pair<uint64_t, uint64_t>, posix::ObjectId> inodes) { restored_inodes_ = std::move(inodes); }
 
+  /// The group is not captured any more: its memory is watched for nobody, and its forks wait for nobody.
+  void end_tracking();
   /// Looks which threads there are, without a checkpoint: keeps group_alive() and host_pid_of() true.
   Result<void> look();
   /// Whether nothing ran since the last checkpoint, as far as can be seen now.
@@ -211,7 +213,8 @@ class Capturer {
   OutsideFiles outside_files_;
   std::vector<posix::ThreadBrief> present_;       ///< as of the begin of the last capture()
   std::vector<posix::ThreadBrief> last_threads_;  ///< as of the last checkpoint
-  std::set<uint64_t> restless_;  ///< sleepers to be stopped in this attempt, by task address
+  std::set<uint64_t> overdue_;   ///< sleepers whose sockets' time is over, by task address
+  std::set<uint64_t> restless_;  ///< sleepers to be stopped in this attempt, likewise
   bool crowd_is_restless_ = false;  ///< all are but those of settled_
   bool transfers_are_restless_ = false;  ///< likewise those in the midst of a transfer
   using Sleep = std::tuple<uint64_t, uint64_t, uint64_t>;  ///< the task's address, and how often it was switched away from

@@ -53,16 +53,19 @@ std::string describe(const MappingRecord& mapping, pid_t pid) {
 
 /// Forked children come tracked, with all that is known of their parents. `threads`: those that there are, every one if the group stands still.
 void Capturer::adopt_forks(const std::vector<posix::ThreadBrief>& threads) {
+  // A child that was not met the last time may have come since; the second time it is gone.
+  const size_t second_time = forks_.size();
   for (memory::ForkWatch::Fork& fork : fork_watch_->take()) forks_.push_back(std::move(fork));
   std::vector<memory::ForkWatch::Fork> unclaimed;
-  for (memory::ForkWatch::Fork& fork : forks_) {
+  for (size_t at = 0; at < forks_.size(); ++at) {
+    memory::ForkWatch::Fork& fork = forks_[at];
     const auto mm = collector_.mm_of_userfaultfd(fork.child.userfaultfd());
     const auto parent = std::ranges::find_if(spaces_, [&](const auto& space) {
-      return space.second->tracked && space.second->tracked->watched_number() == fork.parent;
+      return space.second->tracked && space.second->tracked->watched().number() == fork.parent;
     });
     const auto thread = std::ranges::find_if(threads, [&](const auto& candidate) { return mm && candidate.mm == *mm && !is_dead(candidate); });
     if (thread == threads.end()) {
-      unclaimed.push_back(std::move(fork));
+      if (at >= second_time) unclaimed.push_back(std::move(fork));
     } else if (parent != spaces_.end() && !is_scaffold(*thread)) {
       adopt_fork(*parent->second, std::move(fork.child), *thread);
     }
@@ -83,6 +86,12 @@ void Capturer::adopt_fork(const Space& parent, memory::ForkWatch::Watched userfa
     space->stored = parent.stored;
   }
   spaces_[thread.mm] = std::move(space);
+}
+
+void Capturer::end_tracking() {
+  spaces_.clear();
+  forks_.clear();
+  fork_watch_->take();
 }
 
 /// Sets up write tracking in new processes while all the others run on. What fails here is tried again when the group stands still.
@@ -136,14 +145,17 @@ Result<void> Capturer::track_spaces(StoppedGroup& group, PausedState& state) {
     space->seen = true;
     space->id = identities_.of(ObjectKind::address_space, mm);
     space->host_pid = state.process_handle(*thread);
-    const bool changed = !space->mapped || space->lock_seq != thread->mm_lock_seq;
+    if (space->tracked && fork_watch_->is_lost(space->tracked->watched())) {
+      space->tracked.reset();
+      space->mapped = false;
+    }
     if (!space->tracked) {
       if (!std::exchange(examined, true)) TRY(refuse_what_cannot_be_saved(TRY(group_tasks())));
       TracedThread* traced = group.traced(thread->task);
       if (traced == nullptr) traced = TRY(group.stop_sleeper(*thread));
       TRY(begin_tracking(*space, *traced));
     }
-    if (changed) {
+    if (!space->mapped || space->lock_seq != thread->mm_lock_seq) {
       mappings_changed_ = true;
       TRY(update_mappings(*space, state));
     } else {

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <csignal>
+#include <iterator>
 #include <utility>
 
 #include "linux/userfaultfd.h"
@@ -15,6 +16,7 @@ namespace perdure::memory {
 namespace {
 
 constexpr uint64_t kStop = 0;  // no descriptor's number
+constexpr size_t kForksMax = 256;  // each is a descriptor, and nobody may be asking for them (a disk that is full)
 
 }  // namespace
 
@@ -77,7 +79,14 @@ void ForkWatch::forget(uint64_t number) {
 
 std::vector<ForkWatch::Fork> ForkWatch::take() {
   const std::lock_guard lock(mutex_);
-  return std::exchange(forks_, {});
+  std::vector<Fork> forks(std::move_iterator(forks_.begin()), std::move_iterator(forks_.end()));
+  forks_.clear();
+  return forks;
+}
+
+bool ForkWatch::is_lost(const Watched& watched) {
+  const std::lock_guard lock(mutex_);
+  return !kept_.contains(watched.number());
 }
 
 void ForkWatch::serve() {
@@ -92,14 +101,20 @@ void ForkWatch::serve() {
 }
 
 void ForkWatch::take_events(uint64_t number) {
+  std::vector<Fork> dropped;  // given back without the lock
   const std::lock_guard lock(mutex_);
   for (;;) {
     const auto parent = kept_.find(number);
     if (parent == kept_.end()) return;
     auto child = read_fork_event(parent->second.get());
+    // No descriptor is left for the child, say: closing the parent's is the only other way to let it go on.
+    if (!child) kept_.erase(parent);
     if (!child || !*child) return;
     // Without a place for it the child is not tracked: that is what it looks like to whoever looks for newcomers.
     if (auto watched = keep(std::move(*child))) forks_.push_back({number, std::move(*watched)});
+    if (forks_.size() <= kForksMax) continue;
+    dropped.push_back(std::move(forks_.front()));
+    forks_.pop_front();
   }
 }
 

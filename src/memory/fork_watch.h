@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -44,8 +45,11 @@ class ForkWatch {
     uint64_t parent;  ///< Watched::number
     Watched child;
   };
-  /// The forks since the last call, in their order.
+  /// The forks since the last call, in their order. Of very many only the last: the children of the others are not tracked.
   std::vector<Fork> take();
+  /// Whether a watched userfaultfd had to be given up, since a fork could not be taken and would have waited for ever: its memory is not tracked
+  /// any more.
+  bool is_lost(const Watched& watched);
 
  private:
   ForkWatch(Fd ready, Fd stop);
@@ -59,7 +63,7 @@ class ForkWatch {
   std::mutex mutex_;
   uint64_t last_number_ = 0;
   std::map<uint64_t, Fd> kept_;  ///< by number
-  std::vector<Fork> forks_;
+  std::deque<Fork> forks_;
   std::thread thread_;
 };
 

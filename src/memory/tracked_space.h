@@ -64,7 +64,7 @@ class TrackedSpace {
   Result<std::vector<PageRun>> own_pages(const TrackedRange& range) const;
 
   int userfaultfd() const { return userfaultfd_.userfaultfd(); }
-  uint64_t watched_number() const { return userfaultfd_.number(); }  ///< see ForkWatch::Fork
+  const ForkWatch::Watched& watched() const { return userfaultfd_; }
   pid_t host_pid() const { return host_pid_; }
 
  private:

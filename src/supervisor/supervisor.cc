@@ -117,6 +117,7 @@ Result<int> Supervisor::loop() {
       if (detach_requested_) {
         if (attached_) return 0;
         detached_ = true;
+        capturer_->end_tracking();
       }
     }
     // The program's end need not wait for the next period to be noticed.

@@ -2,12 +2,14 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <random>
 #include <set>
 
@@ -101,6 +103,13 @@ class Tracking : public ::testing::Test {
     TRY(space.set_ranges({{TrackedRange::Kind::anonymous, start, start + kPages * kPageSize, 5, start / kPageSize}}));
     return space;
   }
+  std::vector<pid_t> grandchildren() const {
+    std::ifstream children(fmt::format("/proc/{0}/task/{0}/children", child_.pid()));
+    return {std::istream_iterator<pid_t>(children), std::istream_iterator<pid_t>()};
+  }
+  void kill_grandchildren() const {
+    for (const pid_t grandchild : grandchildren()) ::kill(grandchild, SIGKILL);
+  }
   uint64_t page_number(uint64_t page) const { return reinterpret_cast<uint64_t>(memory_) / kPageSize + page; }
 
   std::unique_ptr<ForkWatch> watch_ = std::move(*ForkWatch::create());
@@ -118,10 +127,10 @@ TEST_F(Tracking, AForkedChildComesTracked) {
   std::vector<ForkWatch::Fork> forks;
   for (int tries = 0; tries < 1000 && forks.empty(); ++tries, ::usleep(1000)) forks = watch_->take();
   ASSERT_EQ(forks.size(), 1u);
-  EXPECT_EQ(forks.front().parent, space->watched_number());
-  std::ifstream children(fmt::format("/proc/{0}/task/{0}/children", child_.pid()));
-  pid_t grandchild = 0;
-  ASSERT_TRUE(children >> grandchild);
+  EXPECT_EQ(forks.front().parent, space->watched().number());
+  const auto children = grandchildren();
+  ASSERT_EQ(children.size(), 1u);
+  const pid_t grandchild = children.front();
   auto tracked = TrackedSpace::adopt(std::move(forks.front().child), grandchild);
   ASSERT_TRUE(tracked);
   ASSERT_TRUE(tracked->set_ranges(space->ranges()));
@@ -133,8 +142,32 @@ TEST_F(Tracking, AForkedChildComesTracked) {
       for (uint64_t i = 0; i < run.count; ++i) written.insert(run.first_page + i);
   }
   EXPECT_EQ(written, expected) << "what was written before the fork, and by the child itself";
-  ::kill(grandchild, SIGKILL);
+  kill_grandchildren();
   EXPECT_EQ(space->scan()->page_count, 2u);
+}
+
+TEST_F(Tracking, OfVeryManyForksTheLastAreKept) {
+  constexpr size_t kForks = 300, kKept = 256;
+  auto space = begin();
+  ASSERT_TRUE(space) << space.error().message();
+  for (size_t forks = 0; forks < kForks; ++forks) tell(kFork);
+  EXPECT_EQ(watch_->take().size(), kKept);
+  EXPECT_FALSE(watch_->is_lost(space->watched()));
+  kill_grandchildren();
+}
+
+TEST_F(Tracking, AForkForWhichNoDescriptorIsLeftGoesOnUntracked) {
+  auto space = begin();
+  ASSERT_TRUE(space) << space.error().message();
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  tell(kFork);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_TRUE(watch_->take().empty());
+  EXPECT_TRUE(watch_->is_lost(space->watched()));
+  kill_grandchildren();
 }
 
 TEST_F(Tracking, FindsWhatWasWrittenSinceTheLastScan) {
