@@ -26,7 +26,7 @@ Result<uint64_t> source_position(const posix::ThreadRecord& thread, int process_
 
 /// How far the transfer has come that a thread sleeps in.
 Result<Capturer::Progress> Capturer::progress_of(const posix::ThreadRecord& thread) {
-  if (thread.brief.file_wait == posix::kNoFileWait) return Progress{};
+  if (thread.brief.file_wait != posix::kMendedWait && thread.brief.file_wait != posix::kDelicateWait) return Progress{};
   const user_regs_struct registers = posix::user_registers(thread);
   const Fd memory = TRY(open_process_memory(static_cast<pid_t>(thread.brief.host_tid)));
   const auto wanted = TRY(posix::wanted_transfer(registers, memory.get()));
@@ -118,7 +118,6 @@ posix::BlockedCall Capturer::call_to_be_made(const posix::ThreadRecord& thread, 
     return call;
   }
   user_regs_struct entered = posix::user_registers(thread);
-  constexpr uint64_t kSystemCallBytes = 2;
   entered.rip += kSystemCallBytes;
   entered.orig_rax = entered.rax;
   entered.rax = static_cast<uint64_t>(posix::kRestartNoHandler);

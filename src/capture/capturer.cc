@@ -129,20 +129,16 @@ void Capturer::choose_restless(int attempt) {
   if (crowd_is_restless_) {
     for (const auto& thread : last_threads_) settled_.emplace(thread.task, thread.nvcsw, thread.nivcsw);
   }
-  std::set<uint64_t> transferring;
-  for (const auto& thread : present_) {
-    if (thread.file_wait == posix::kDelicateWait) transferring.insert(thread.task);
-  }
   for (const auto& [task, expected] : restlessness_) {
-    const bool is_let_be = transferring.contains(task) && !transfers_are_restless_;
-    if (!is_let_be && (attempt >= 2 || expected >= kChronic)) restless_.insert(task);
+    if (attempt >= 2 || expected >= kChronic) restless_.insert(task);
   }
 }
 
 /// Of many short sleeps there is always one that ends.
 bool Capturer::is_restless(const posix::ThreadBrief& sleeper) const {
-  if (restless_.contains(sleeper.task)) return true;
+  if (overdue_.contains(sleeper.task)) return true;
   if (sleeper.file_wait == posix::kDelicateWait && !transfers_are_restless_) return false;
+  if (restless_.contains(sleeper.task)) return true;
   return crowd_is_restless_ && !settled_.contains({sleeper.task, sleeper.nvcsw, sleeper.nivcsw});
 }
 
@@ -175,9 +171,8 @@ StoppedGroup::Options Capturer::stop_options() {
 Result<std::optional<Checkpoint>> Capturer::attempt() {
   exited_ = detach_all(std::move(exited_));
   TRY(look());
-  const auto overdue = sleeps_.overdue(present_, monotonic_ns());
-  restless_.insert(overdue.begin(), overdue.end());
-  if (!group_alive_ || (unchanged(present_) && overdue.empty())) return std::optional<Checkpoint>{};
+  overdue_ = sleeps_.overdue(present_, monotonic_ns());
+  if (!group_alive_ || (unchanged(present_) && overdue_.empty())) return std::optional<Checkpoint>{};
   TRY(track_newcomers());
 
   Checkpoint checkpoint;

@@ -5,12 +5,14 @@
 
 #include "base/clock.h"
 #include "linux/process.h"
+#include "linux/restart.h"
 
 namespace perdure::capture {
 
 namespace {
 
-constexpr uint64_t kSystemCallBytes = 2;
+/// How long after its deadline a call that was to be taken up again is still looked for.
+constexpr int64_t kLateNs = 100'000'000;
 
 /// The timeout as the call was given it; -1 without one.
 int64_t timeout_ns(const posix::ThreadBrief& thread, const posix::CallArguments& call) {
@@ -92,18 +94,20 @@ void Sleeps::impose(const posix::ThreadBrief& thread, uint64_t instruction, int6
   socket_waits_[thread.task] = {thread.start_boottime_ns, std::nullopt, deadline_ns, true, instruction};
 }
 
-std::vector<uint64_t> Sleeps::overdue(const std::vector<posix::ThreadBrief>& threads, int64_t now_ns) {
-  std::vector<uint64_t> tasks;
+std::set<uint64_t> Sleeps::overdue(const std::vector<posix::ThreadBrief>& threads, int64_t now_ns) {
+  std::set<uint64_t> tasks, on_their_way;
   const auto due = next_overdue_ns();
   if (!due || *due > now_ns) return tasks;
   for (const posix::ThreadBrief& thread : threads) {
     const SocketWait* wait = socket_wait(thread);
     if (wait == nullptr || !wait->imposed || wait->deadline_ns > now_ns) continue;
-    if (thread.file_wait != posix::kNoFileWait) tasks.push_back(thread.task);
+    if (thread.file_wait != posix::kNoFileWait) tasks.insert(thread.task);
+    else if (!wait->nvcsw && wait->deadline_ns + kLateNs > now_ns) on_their_way.insert(thread.task);
   }
   // Of the others the call is over: they are not to be looked for again.
   std::erase_if(socket_waits_, [&](const auto& entry) {
-    return entry.second.imposed && entry.second.deadline_ns <= now_ns && std::ranges::find(tasks, entry.first) == tasks.end();
+    const auto& [task, wait] = entry;
+    return wait.imposed && wait.deadline_ns <= now_ns && !tasks.contains(task) && !on_their_way.contains(task);
   });
   return tasks;
 }

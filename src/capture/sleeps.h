@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "posix/blocked_syscall.h"
@@ -35,7 +36,7 @@ class Sleeps {
   /// The thread waits for no socket.
   void end_socket_wait(const posix::ThreadBrief& thread) { socket_waits_.erase(thread.task); }
   /// Sleepers (by task address) that the kernel would let sleep on although their time is over; they are to be interrupted.
-  std::vector<uint64_t> overdue(const std::vector<posix::ThreadBrief>& threads, int64_t now_ns);
+  std::set<uint64_t> overdue(const std::vector<posix::ThreadBrief>& threads, int64_t now_ns);
   /// When the next one will be overdue; absent without.
   std::optional<int64_t> next_overdue_ns() const;
 

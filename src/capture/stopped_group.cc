@@ -106,7 +106,7 @@ void StoppedGroup::give_back_stopped() {
       continue;
     }
     (void)mend_interrupted_call(task, thread);
-    return_to_signal(thread);
+    return_to_signal(task, thread);
     held.push_back(std::move(thread));
     at = stopped_.erase(at);
   }
@@ -142,6 +142,7 @@ Result<void> StoppedGroup::interrupt(const posix::ThreadBrief& thread) {
   }
   TRY(seized->interrupt());
   interrupted_.insert_or_assign(thread.task, thread);
+  unmended_.insert(thread.task);
   awaited_.push_back(&stopped_.insert_or_assign(thread.task, std::move(*seized)).first->second);
   return {};
 }
@@ -187,7 +188,7 @@ Result<void> StoppedGroup::await_stops() {
 
 /// Some calls return EINTR to whoever stops them, though no signal came: have the kernel take them up again (it still lets a handler interrupt them).
 Result<void> StoppedGroup::mend_interrupted_call(uint64_t task, TracedThread& thread) {
-  if (thread.gone()) return {};
+  if (unmended_.erase(task) == 0 || thread.gone()) return {};
   const user_regs_struct registers = TRY(thread.registers());
   if (static_cast<int64_t>(registers.orig_rax) < 0) return {};
   const posix::ThreadBrief& before = interrupted_.at(task);
@@ -209,12 +210,11 @@ Result<void> StoppedGroup::take_up_again(const posix::ThreadBrief& before, Trace
   }
   int error = EAGAIN;
   if (registers.orig_rax == SYS_connect) {
-    const Fd process = TRY(open_pidfd(static_cast<pid_t>(before.host_tgid)));
-    const Fd socket = TRY(duplicate_descriptor(process.get(), static_cast<int>(registers.rdi)));
+    const auto socket = duplicate_descriptor_of(static_cast<pid_t>(before.host_tgid), static_cast<int>(registers.rdi));
     int domain = 0;
     socklen_t size = sizeof domain;
     // Other families go on connecting.
-    if (::getsockopt(socket.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain != AF_UNIX) error = EINPROGRESS;
+    if (socket && ::getsockopt(socket->get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain != AF_UNIX) error = EINPROGRESS;
   }
   registers.rax = static_cast<uint64_t>(-error);
   registers.orig_rax = ~0ull;
@@ -251,20 +251,23 @@ Result<void> StoppedGroup::continue_transfer(const posix::ThreadBrief& before, T
   };
   auto next = posix::continue_transfer(memory.get(), vdso, transfer, occupied);
   // Without room the call returns what it has done: the program sees a short count, as after a signal.
-  if (!next) return {};
+  if (!next) {
+    options_.sleeps->end_socket_wait(before);
+    return {};
+  }
   continued_[thread.tid()] = {before.mm, next->rbp, transfer};
   return thread.set_registers(*next);
 }
 
 /// A signal that came while the group stood still finds the call that the program made, which returns what it has done.
-void StoppedGroup::return_to_signal(TracedThread& thread) {
+void StoppedGroup::return_to_signal(uint64_t task, TracedThread& thread) {
   const auto continued = continued_.find(thread.tid());
   if (thread.gone() || continued == continued_.end()) return;
   if (const auto signalled = has_signal(thread); !signalled || !*signalled) return;
   user_regs_struct registers = continued->second.transfer.entered;
   registers.rax = continued->second.transfer.done;
   registers.orig_rax = ~0ull;
-  (void)thread.set_registers(registers);
+  if (thread.set_registers(registers)) options_.sleeps->end_socket_wait(interrupted_.at(task));
 }
 
 Result<StoppedGroup> StoppedGroup::stop(posix::Collector& collector, const Options& options) {

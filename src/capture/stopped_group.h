@@ -55,7 +55,7 @@ class StoppedGroup {
   Result<void> refuse_uninterruptible() const;
   Result<void> mend_interrupted_call(uint64_t task, TracedThread& thread);
   void give_back_stopped();
-  void return_to_signal(TracedThread& thread);
+  void return_to_signal(uint64_t task, TracedThread& thread);
   Result<void> note_deadline(const posix::ThreadBrief& thread);
   Result<void> take_up_again(const posix::ThreadBrief& before, TracedThread& thread, user_regs_struct registers);
   Result<void> continue_transfer(const posix::ThreadBrief& before, TracedThread& thread, const user_regs_struct& registers);
@@ -65,6 +65,7 @@ class StoppedGroup {
   std::vector<posix::ThreadBrief> threads_;
   std::map<uint64_t, TracedThread> stopped_;
   std::map<uint64_t, posix::ThreadBrief> interrupted_;  ///< how those threads were seen before
+  std::set<uint64_t> unmended_;                         ///< those that stopped just now
   std::vector<TracedThread*> awaited_;
   struct Continued {
     uint64_t mm;

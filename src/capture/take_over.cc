@@ -51,7 +51,6 @@ void Capturer::impose_deadlines(const posix::ObjectTree& tree, const std::vector
     if (!object.has_thread() || !object.thread().has_blocked() || object.thread().blocked().remaining_ns() < 0) continue;
     if (!posix::has_socket_timeout(object.thread())) continue;
     constexpr int kInstructionPointer = offsetof(user_regs_struct, rip) / sizeof(uint64_t);
-    constexpr uint64_t kSystemCallBytes = 2;
     calls[object.thread().tid()] = {object.thread().registers(kInstructionPointer) - kSystemCallBytes,
                                     monotonic_ns() + object.thread().blocked().remaining_ns() - elapsed_ns};
   }

@@ -31,6 +31,8 @@ Result<Fd> duplicate_descriptor(int pidfd, int number) {
   return fd;
 }
 
+Result<Fd> duplicate_descriptor_of(pid_t pid, int number) { return duplicate_descriptor(TRY(open_pidfd(pid)).get(), number); }
+
 Result<Fd> open_process_memory(pid_t pid) {
   const std::string path = fmt::format("/proc/{}/mem", pid);
   Fd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));

@@ -19,6 +19,8 @@ Result<Fd> open_pidfd(pid_t pid);
 
 /// pidfd_getfd(2): a duplicate of descriptor `number` of the process behind `pidfd`.
 Result<Fd> duplicate_descriptor(int pidfd, int number);
+/// The same of a process, or of one of its threads (which may have a descriptor table of its own), by its PID.
+Result<Fd> duplicate_descriptor_of(pid_t pid, int number);
 
 /// Opens /proc/PID/mem for reading and writing.
 Result<Fd> open_process_memory(pid_t pid);

@@ -81,7 +81,7 @@ class Driven {
 /// Of the thread itself, which may have a descriptor table of its own.
 Result<Fd> take_over(int64_t number, pid_t pid) {
   if (number < 0) return std::unexpected(Error{fmt::format("open a userfaultfd in process {}", pid), static_cast<int>(-number)});
-  return duplicate_descriptor(TRY(open_pidfd(pid)).get(), static_cast<int>(number));
+  return duplicate_descriptor_of(pid, static_cast<int>(number));
 }
 
 Result<Fd> drive_stub(TracedThread& thread, pid_t pid, uint64_t address) {

@@ -11,4 +11,7 @@ inline constexpr int64_t kRestartNoInterrupt = -513;    ///< always
 inline constexpr int64_t kRestartNoHandler = -514;      ///< unless any handler runs first: then EINTR
 inline constexpr int64_t kRestartBlock = -516;          ///< by way of restart_syscall(2)
 
+/// The length of the instruction that makes a call (`syscall`): so far in front of where the call returns to it is made again.
+inline constexpr uint64_t kSystemCallBytes = 2;
+
 }  // namespace perdure

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "linux/restart.h"
 
 extern "C" {
 long perdure_patient_ptrace(long request, long tid, unsigned long address, unsigned long data);
@@ -38,8 +39,7 @@ namespace {
 void leave_seize(int, siginfo_t*, void* context) {
   auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
   if (registers[REG_RIP] != reinterpret_cast<greg_t>(perdure_patient_ptrace_call)) return;
-  constexpr int kCallBytes = 2;
-  registers[REG_RIP] += kCallBytes;
+  registers[REG_RIP] += static_cast<greg_t>(kSystemCallBytes);
   registers[REG_RAX] = -EINTR;
 }
 

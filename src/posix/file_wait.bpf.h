@@ -37,7 +37,7 @@ enum {
   kFileTypeMask = 0170000, kFifo = 0010000, kCharacterDevice = 0020000, kSocketInode = 0140000,
   kNonBlocking = 04000,
   kWaitForAll = 0x100,  // MSG_WAITALL
-  kPipeAtom = 4096,     // PIPE_BUF: what is not longer is never half done
+  kPipeAtom = 4096,     // PIPE_BUF: what is not longer is never half done in a pipe
   kWriteCall = 1, kWritevCall = 20, kSendfileCall = 40, kSendtoCall = 44, kRecvfromCall = 45, kSendmsgCall = 46, kRecvmsgCall = 47,
   kRecvmmsgCall = 299, kSendmmsgCall = 307,
 };
@@ -96,7 +96,7 @@ static __always_inline enum FileWaitKind file_wait_kind(struct task_struct *task
     case kRecvfromCall: return fourth & kWaitForAll ? kDelicateWait : kRestartedWait;
     case kRecvmsgCall: return third & kWaitForAll ? kDelicateWait : kRestartedWait;
     case kSendfileCall: case kRecvmmsgCall: case kSendmmsgCall: return kDelicateWait;
-    case kWriteCall: case kSendtoCall: return third > kPipeAtom ? kMendedWait : kRestartedWait;
+    case kWriteCall: case kSendtoCall: return third <= (type == kFifo ? kPipeAtom : 1) ? kRestartedWait : kMendedWait;
     case kWritevCall: case kSendmsgCall: return kMendedWait;
     default: return kRestartedWait;
   }

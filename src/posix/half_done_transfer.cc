@@ -243,9 +243,7 @@ Waiting waiting_for(pid_t host_pid, const user_regs_struct& entered, bool asleep
   const uint64_t number = entered.orig_rax;
   const bool sends = number == SYS_write || number == SYS_writev || number == SYS_sendto || number == SYS_sendmsg;
   if (!sends && (number != SYS_sendfile || !asleep)) return kInCall;
-  const auto process = open_pidfd(host_pid);
-  if (!process) return kInCall;
-  const auto file = duplicate_descriptor(process->get(), static_cast<int>(entered.rdi));
+  const auto file = duplicate_descriptor_of(host_pid, static_cast<int>(entered.rdi));
   struct stat status {};
   if (!file || ::fstat(file->get(), &status) != 0) return kInCall;
   if (S_ISFIFO(status.st_mode)) return sends ? kPollBefore : kInCall;
@@ -304,8 +302,7 @@ Result<bool> last_message_is_whole(const user_regs_struct& entered, uint64_t don
 
 Result<void> take_interruption(pid_t host_pid, const user_regs_struct& entered) {
   if (entered.orig_rax != SYS_recvmmsg) return {};
-  const Fd process = TRY(open_pidfd(host_pid));
-  const Fd socket = TRY(duplicate_descriptor(process.get(), static_cast<int>(entered.rdi)));
+  const Fd socket = TRY(duplicate_descriptor_of(host_pid, static_cast<int>(entered.rdi)));
   int kept = 0;
   socklen_t size = sizeof kept;
   if (::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &kept, &size) != 0) return system_error("read the error that a socket keeps");

@@ -53,7 +53,7 @@ TEST(Sleeps, ACallThatIsTakenUpAgainKeepsItsDeadline) {
   EXPECT_EQ(sleeps.next_overdue_ns(), 1040 * kMs);
   EXPECT_EQ(sleeps.socket_remaining_ns(thread(1, 12), 38 * kMs, false, 1012 * kMs), 28 * kMs) << "the kernel began anew";
   EXPECT_TRUE(sleeps.overdue({thread(1, 12)}, 1039 * kMs).empty());
-  EXPECT_EQ(sleeps.overdue({thread(1, 12)}, 1040 * kMs), std::vector<uint64_t>{1});
+  EXPECT_EQ(sleeps.overdue({thread(1, 12)}, 1040 * kMs), std::set<uint64_t>{1});
   EXPECT_EQ(sleeps.take_up_again(thread(1, 12), 1041 * kMs), 0);
 }
 
@@ -81,12 +81,23 @@ TEST(Sleeps, AnotherCallHasADeadlineOfItsOwn) {
   EXPECT_FALSE(sleeps.next_overdue_ns());
 }
 
+TEST(Sleeps, WhoHasNotTakenUpItsCallInTimeIsLookedForAgain) {
+  Sleeps sleeps;
+  sleeps.impose(thread(1, 10), 0x1000, 1000 * kMs);
+  posix::ThreadBrief late = thread(1, 10);
+  late.file_wait = posix::kNoFileWait;
+  EXPECT_TRUE(sleeps.overdue({late}, 1001 * kMs).empty());
+  EXPECT_EQ(sleeps.overdue({thread(1, 11)}, 1002 * kMs), std::set<uint64_t>{1});
+  EXPECT_TRUE(sleeps.overdue({late}, 1200 * kMs).empty());
+  EXPECT_FALSE(sleeps.next_overdue_ns()) << "it went elsewhere";
+}
+
 TEST(Sleeps, WhoIsGoneIsNotOverdue) {
   Sleeps sleeps;
   sleeps.impose(thread(1, 10), 0x1000, 1000 * kMs);
   sleeps.impose(thread(2, 10), 0x1000, 1000 * kMs);
   sleeps.keep_only({thread(1, 10)});
-  EXPECT_EQ(sleeps.overdue({thread(1, 10), thread(2, 10)}, 1001 * kMs), std::vector<uint64_t>{1});
+  EXPECT_EQ(sleeps.overdue({thread(1, 10), thread(2, 10)}, 1001 * kMs), std::set<uint64_t>{1});
   EXPECT_TRUE(sleeps.overdue({}, 1001 * kMs).empty());
   EXPECT_FALSE(sleeps.next_overdue_ns()) << "it would be looked for again and again";
 }
