@@ -189,6 +189,7 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
     stopped_threads = group.threads();
   }
   figures.pause_ns = monotonic_ns() - begin_ns;
+  for (const auto& [mm, presence] : state.presence) settle_pages(*spaces_.at(mm), presence);
   if (!options_.audit) TRY(build_records(state));
   diff_records(state);
   drop_unmet_inodes();

@@ -106,6 +106,7 @@ class Capturer {
  private:
   class Context;
   struct Space;
+  struct MappedInode;
   struct MemoryInode;
   struct PausedState;
   using Records = std::map<posix::ObjectId, posix::Object>;
@@ -126,6 +127,7 @@ class Capturer {
   Result<void> begin_tracking(Space& space, TracedThread& thread);
   Result<void> update_mappings(Space& space, PausedState& state);
   void recall_inodes(const Space& space, PausedState& state);
+  void recall_inode(const MappedInode& inode, PausedState& state);
   Result<void> take_memory_inodes(PausedState& state);
   Result<void> take_memory_inode(MemoryInode& inode, PausedState& state);
   Result<void> take_segments(PausedState& state);
@@ -157,7 +159,10 @@ class Capturer {
   Result<void> build_tasks(PausedState& state);
   Result<void> check_terminals(const PausedState& state) const;
   void read_terminal(posix::Group& group, const PausedState& state) const;
-  void settle_pages(Space& space, const memory::DirtyPages& dirty);
+  Result<std::vector<memory::DirtyPages::Run>> scan_space(Space& space, PausedState& state);
+  Result<bool> is_all_there(const Space& space, const PausedState& state) const;
+  void forget_pages(Space& space, memory::PageRun pages);
+  void settle_pages(Space& space, const memory::Presence& presence);
   void diff_records(PausedState& state);
   Result<std::optional<Checkpoint>> attempt();
   Result<void> read_stopped(StoppedGroup& group, PausedState& state, Checkpoint& checkpoint);

@@ -7,6 +7,15 @@
 
 namespace perdure::capture {
 
+/// An inode behind a mapping.
+struct Capturer::MappedInode {
+  uint64_t address;
+  uint64_t number;
+  posix::ObjectId object;
+  std::string link;  ///< of /proc
+  bool written;      ///< the group can write to it here
+};
+
 /// An address space of the group from epoch to epoch.
 struct Capturer::Space {
   posix::ObjectId id = 0;
@@ -15,14 +24,8 @@ struct Capturer::Space {
   std::optional<memory::TrackedSpace> tracked;
   uint32_t lock_seq = 0;
   bool mapped = false;  ///< mappings were read at least once
+  uint64_t userfaultfd_context = 0;  ///< in the kernel, of `tracked`
   std::vector<posix::Mapping> mappings;
-  struct MappedInode {
-    uint64_t address;
-    uint64_t number;
-    posix::ObjectId object;
-    std::string link;  ///< of /proc
-    bool written;      ///< the group can write to it here
-  };
   std::vector<MappedInode> inodes;  ///< behind the mappings
   memory::PageSet stored;  ///< pages that the store holds of it
   std::vector<memory::PageRun> guards;
@@ -50,7 +53,7 @@ struct Capturer::PausedState {
   std::map<uint64_t, posix::BlockedCall> calls;  ///< by task address: what each thread is blocked in
   std::map<uint64_t, posix::FileTable> tables;  ///< by files_struct address
   std::map<uint64_t, pid_t> table_owner;
-  std::map<uint64_t, memory::DirtyPages> dirty;  ///< by mm address
+  std::map<uint64_t, memory::Presence> presence;  ///< by mm address: of spaces that pages are gone from
   Records records;
   std::map<uint64_t, std::string> message_queue_names;  ///< by inode number
   std::set<uint64_t> open_message_queues;               ///< inode numbers

@@ -59,11 +59,11 @@ void Capturer::adopt_forks(const std::vector<posix::ThreadBrief>& threads) {
   std::vector<memory::ForkWatch::Fork> unclaimed;
   for (size_t at = 0; at < forks_.size(); ++at) {
     memory::ForkWatch::Fork& fork = forks_[at];
-    const auto mm = collector_.mm_of_userfaultfd(fork.child.userfaultfd());
+    const auto watched = collector_.userfaultfd(fork.child.userfaultfd());
     const auto parent = std::ranges::find_if(spaces_, [&](const auto& space) {
       return space.second->tracked && space.second->tracked->watched().number() == fork.parent;
     });
-    const auto thread = std::ranges::find_if(threads, [&](const auto& candidate) { return mm && candidate.mm == *mm && !is_dead(candidate); });
+    const auto thread = std::ranges::find_if(threads, [&](const auto& candidate) { return watched && candidate.mm == watched->mm && !is_dead(candidate); });
     if (thread == threads.end()) {
       if (at >= second_time) unclaimed.push_back(std::move(fork));
     } else if (parent != spaces_.end() && !is_scaffold(*thread)) {
@@ -81,6 +81,7 @@ void Capturer::adopt_fork(const Space& parent, memory::ForkWatch::Watched userfa
   space->host_pid = static_cast<pid_t>(thread.host_tid);
   space->id = identities_.of(ObjectKind::address_space, thread.mm);
   space->tracked = std::move(*tracked);
+  if (const auto watched = collector_.userfaultfd(space->tracked->userfaultfd())) space->userfaultfd_context = watched->context;
   if (parent.id != 0) {
     pending_.fork_space(parent.id, space->id);
     space->stored = parent.stored;
@@ -183,13 +184,18 @@ Result<void> Capturer::begin_tracking(Space& space, TracedThread& thread) {
   }
   if (vdso == 0) return failure(fmt::format("process {} has no vDSO: it cannot be persisted", space.host_pid));
   space.tracked = TRY(memory::TrackedSpace::begin(thread, space.host_pid, vdso, vdso + vdso_syscall_offset_, *fork_watch_));
+  space.userfaultfd_context = TRY(collector_.userfaultfd(space.tracked->userfaultfd())).context;
   return {};
 }
 
 Result<void> Capturer::update_mappings(Space& space, PausedState& state) {
   std::vector<memory::TrackedRange> ranges;
   std::vector<Mapping> mappings;
-  space.inodes.clear();
+  const auto before = std::exchange(space.inodes, {});
+  const auto known_inode = [&](const MappingRecord& source, bool written) {
+    const auto same = [&](const auto& inode) { return inode.address == source.inode && inode.number == source.inode_number && inode.written == written; };
+    return space.mapped ? std::ranges::find_if(before, same) : before.end();
+  };
   for (const MappingRecord& source : TRY(collector_.mappings(space.host_pid))) {
     Mapping& mapping = mappings.emplace_back();
     mapping.set_start(source.start);
@@ -203,24 +209,27 @@ Result<void> Capturer::update_mappings(Space& space, PausedState& state) {
     if (source.file != 0) {
       const std::string link = fmt::format("/proc/{}/map_files/{:x}-{:x}", space.host_pid, source.start, source.end);
       const bool written = (source.flags & vm::kMayShare) != 0 && (source.flags & vm::kMayWrite) != 0;
-      mapping.set_inode(TRY(inode_at(link, source.inode, source.inode_number, written, state)));
+      const auto known = known_inode(source, written);
+      mapping.set_inode(known != before.end() ? known->object : TRY(inode_at(link, source.inode, source.inode_number, written, state)));
       if (segments_.contains(mapping.inode()) && (source.page_offset != 0 || source.end - source.start < source.file_size)) {
         return failure(describe(source, space.host_pid) + " is only a part of an attached System V shared memory segment");
       }
       space.inodes.push_back({source.inode, source.inode_number, mapping.inode(), link, written});
+      if (known != before.end()) recall_inode(space.inodes.back(), state);
     } else {
       mapping.set_name(source.name);
       mapping.set_offset(0);
     }
     using Kind = memory::TrackedRange::Kind;
+    const bool tracked = (source.flags & vm::kUffdWriteProtect) != 0 && source.userfaultfd_context == space.userfaultfd_context;
     if (source.flags & vm::kMayShare) {
       // What cannot be written to here is written elsewhere, and noticed there.
       if (!state.memory_inodes.contains(mapping.inode()) || !(source.flags & vm::kMayWrite)) continue;
-      ranges.push_back({Kind::shared, source.start, source.end, mapping.inode(), source.page_offset});
+      ranges.push_back({Kind::shared, source.start, source.end, mapping.inode(), source.page_offset, tracked});
       continue;
     }
     ranges.push_back({source.file == 0 ? Kind::anonymous : Kind::private_file, source.start, source.end, space.id,
-                      source.start / kPageSize});
+                      source.start / kPageSize, tracked});
   }
   TRY(space.tracked->set_ranges(std::move(ranges)));
   space.mappings = joined(std::move(mappings));
@@ -230,17 +239,19 @@ Result<void> Capturer::update_mappings(Space& space, PausedState& state) {
 
 /// The files behind mappings that did not change are part of this epoch too.
 void Capturer::recall_inodes(const Space& space, PausedState& state) {
-  for (const auto& inode : space.inodes) {
-    const posix::ObjectId id = inode.object;
-    (void)identities_.of(ObjectKind::inode, inode.address, inode.number);
-    if (!state.inodes.try_emplace(inode.address, id).second) continue;
-    if (memory_inodes_.contains(id)) {
-      state.memory_inodes.insert(id);
-      state.links[id] = inode.link;
-    } else {
-      state.records[id] = inodes_.at(id);
-      state.recalled.insert(id);
-    }
+  for (const auto& inode : space.inodes) recall_inode(inode, state);
+}
+
+void Capturer::recall_inode(const MappedInode& inode, PausedState& state) {
+  const posix::ObjectId id = inode.object;
+  (void)identities_.of(ObjectKind::inode, inode.address, inode.number);
+  if (!state.inodes.try_emplace(inode.address, id).second) return;
+  if (memory_inodes_.contains(id)) {
+    state.memory_inodes.insert(id);
+    state.links[id] = inode.link;
+  } else {
+    state.records[id] = inodes_.at(id);
+    state.recalled.insert(id);
   }
 }
 
@@ -258,25 +269,16 @@ Result<void> Capturer::note_mapped_files(const Space& space, const PausedState& 
 Result<void> Capturer::scan_spaces(PausedState& state, Figures& figures) {
   for (auto& [mm, space] : spaces_) {
     const int64_t begin_ns = monotonic_ns();
-    auto scanned = space->tracked->scan();
-    // What a scan has told it forgets: without a copy of it, everything counts as written again.
-    const auto start_anew = [&](Error error) {
+    auto scanned = scan_space(*space, state);
+    const int64_t scanned_ns = monotonic_ns();
+    figures.scan_ns += scanned_ns - begin_ns;
+    Result<void> copied = !scanned ? Result<void>(std::unexpected(std::move(scanned.error()))) : memory::copy_pages(space->host_pid, *scanned, pending_);
+    if (!copied) {
+      // What a scan has told it forgets: without a copy of it, everything counts as written again.
       space->tracked.reset();
       space->mapped = false;
-      return std::unexpected(std::move(error).in(fmt::format("process {}", space->host_pid)));
-    };
-    if (!scanned) return start_anew(scanned.error());
-    auto& dirty = state.dirty[mm] = std::move(*scanned);
-    const int64_t scanned_ns = monotonic_ns();
-    std::erase_if(dirty.written, [&](const auto& run) {
-      if (run.space == space->id) return false;
-      written_[run.space].insert({run.first_page, run.count});
-      return true;
-    });
-    if (leaves_out_private_pages(options_.disabled_kinds)) dirty.written.clear();
-    if (auto copied = memory::copy_pages(space->host_pid, dirty.written, pending_); !copied) return start_anew(copied.error());
-    settle_pages(*space, dirty);
-    figures.scan_ns += scanned_ns - begin_ns;
+      return std::unexpected(std::move(copied.error()).in(fmt::format("process {}", space->host_pid)));
+    }
     figures.copy_ns += monotonic_ns() - scanned_ns;
   }
   const int64_t scanned_ns = monotonic_ns();
@@ -285,30 +287,51 @@ Result<void> Capturer::scan_spaces(PausedState& state, Figures& figures) {
   return {};
 }
 
-/// Erases from the store what is no longer there: pages given back, pages that are the file's again, mappings that are gone.
-void Capturer::settle_pages(Space& space, const memory::DirtyPages& dirty) {
-  using memory::PageRun;
-  using memory::PageSet;
+/// Finds what the space's own pages are now, and returns those of them that are to be copied.
+Result<std::vector<memory::DirtyPages::Run>> Capturer::scan_space(Space& space, PausedState& state) {
+  auto dirty = TRY(space.tracked->scan());
+  std::erase_if(dirty.written, [&](const auto& run) {
+    if (run.space == space.id) return false;
+    written_[run.space].insert({run.first_page, run.count});
+    return true;
+  });
+  if (leaves_out_private_pages(options_.disabled_kinds)) dirty.written.clear();
   for (const auto& run : dirty.written) space.stored.insert({run.first_page, run.count});
-  PageSet gone;
-  for (const PageRun& run : dirty.absent) {
-    for (const PageRun& removed : space.stored.remove(run)) gone.insert(removed);
+  for (const memory::PageRun& run : dirty.zero) forget_pages(space, run);
+  space.guards = std::move(dirty.guards);
+  if (!TRY(is_all_there(space, state))) state.presence[space.mm] = TRY(space.tracked->presence());
+  return std::move(dirty.written);
+}
+
+/// All that the process has of its own was stored or is written: where there is as much, nothing is gone.
+Result<bool> Capturer::is_all_there(const Space& space, const PausedState& state) const {
+  uint64_t expected = space.stored.page_count();
+  for (const Mapping& mapping : space.mappings) {
+    if (mapping.special() != Mapping::kVdso) continue;
+    // Private, too, and not tracked: who drives the process writes to it.
+    using Kind = memory::TrackedRange::Kind;
+    for (const auto& run : TRY(space.tracked->own_pages({Kind::private_file, mapping.start(), mapping.end(), space.id, 0}))) expected += run.count;
   }
-  PageSet unmapped;
+  const auto* known = state.tasks.address_spaces.find(space.mm);
+  return known != nullptr && known->own_pages == expected;
+}
+
+void Capturer::forget_pages(Space& space, memory::PageRun pages) {
+  for (const memory::PageRun& removed : space.stored.remove(pages)) pending_.erase_pages(space.id, removed.first, removed.count);
+}
+
+/// Erases from the store what is no longer there: pages given back, pages that are the file's again, mappings that are gone.
+void Capturer::settle_pages(Space& space, const memory::Presence& presence) {
+  using memory::PageRun;
+  for (const PageRun& run : presence.absent) forget_pages(space, run);
+  for (const PageRun& run : space.guards) forget_pages(space, run);
+  memory::PageSet unmapped;
   for (const PageRun& run : space.stored.runs()) unmapped.insert(run);
   for (const auto& range : space.tracked->ranges()) {
-    if (range.kind == memory::TrackedRange::Kind::shared) continue;
-    const PageRun pages{range.start / kPageSize, (range.end - range.start) / kPageSize};
-    const auto inside = unmapped.remove(pages);
-    if (range.kind != memory::TrackedRange::Kind::private_file) continue;
-    for (const PageRun& run : inside) unmapped.insert(run);
+    if (range.kind == memory::TrackedRange::Kind::anonymous) unmapped.remove({range.start / kPageSize, (range.end - range.start) / kPageSize});
   }
-  for (const PageRun& run : dirty.private_copies) unmapped.remove(run);
-  for (const PageRun& run : unmapped.runs()) {
-    for (const PageRun& removed : space.stored.remove(run)) gone.insert(removed);
-  }
-  for (const PageRun& run : gone.runs()) pending_.erase_pages(space.id, run.first, run.count);
-  space.guards = dirty.guards;
+  for (const PageRun& run : presence.private_copies) unmapped.remove(run);
+  for (const PageRun& run : unmapped.runs()) forget_pages(space, run);
 }
 
 }  // namespace perdure::capture

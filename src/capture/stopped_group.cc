@@ -1,6 +1,7 @@
 #include "capture/stopped_group.h"
 
 #include <fmt/format.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -143,6 +144,7 @@ Result<void> StoppedGroup::interrupt(const posix::ThreadBrief& thread) {
   TRY(seized->interrupt());
   interrupted_.insert_or_assign(thread.task, thread);
   unmended_.insert(thread.task);
+  shares_processor_ |= static_cast<int>(thread.cpu) == sched_getcpu();
   awaited_.push_back(&stopped_.insert_or_assign(thread.task, std::move(*seized)).first->second);
   return {};
 }
@@ -168,7 +170,7 @@ Result<void> StoppedGroup::refuse_uninterruptible() const {
 /// In whatever order they stop: one that executes a program or exits waits for others of its process to be let go.
 Result<void> StoppedGroup::await_stops() {
   options_.patience->disarm();
-  for (const Pace pace;; pace.step()) {
+  for (const Pace pace(shares_processor_);; pace.step()) {
     bool renumbered = false;
     std::erase_if(awaited_, [&](TracedThread* thread) {
       const pid_t tid = thread->tid();

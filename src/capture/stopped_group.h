@@ -67,6 +67,7 @@ class StoppedGroup {
   std::map<uint64_t, posix::ThreadBrief> interrupted_;  ///< how those threads were seen before
   std::set<uint64_t> unmended_;                         ///< those that stopped just now
   std::vector<TracedThread*> awaited_;
+  bool shares_processor_ = false;  ///< one of those that are stopped runs where we do
   struct Continued {
     uint64_t mm;
     uint64_t address;  ///< of its data

@@ -2,6 +2,7 @@
 
 #include <elf.h>
 #include <fmt/format.h>
+#include <sched.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,10 +23,11 @@ constexpr int64_t kDeathNs = kNanosecondsPerSecond / 1000;
 constexpr useconds_t kSleepStepUs = 50;
 }  // namespace
 
-Pace::Pace() : begin_ns_(monotonic_ns()) {}
+Pace::Pace(bool gives_way) : begin_ns_(monotonic_ns()), gives_way_(gives_way) {}
 int64_t Pace::waited_ns() const { return monotonic_ns() - begin_ns_; }
 void Pace::step() const {
   if (waited_ns() > kSpinNs) usleep(kSleepStepUs);
+  else if (gives_way_) sched_yield();
 }
 
 Result<int> wait_for_thread(pid_t tid, int64_t timeout_ns) {

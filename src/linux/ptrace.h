@@ -76,15 +76,17 @@ class TracedThread {
 /// Lets go of all of them, in whatever order their deaths allow. Returns those of which has_exited_first() is true: try again later.
 std::vector<TracedThread> detach_all(std::vector<TracedThread> threads);
 
-/// Paces a wait for something that is tens of microseconds away: spins for a moment, then sleeps in short steps.
+/// Paces a wait for something that is tens of microseconds away: spins for a moment, then sleeps in short steps. `gives_way`: who is waited for
+/// may want this very processor.
 class Pace {
  public:
-  Pace();
+  explicit Pace(bool gives_way = false);
   int64_t waited_ns() const;
   void step() const;
 
  private:
   int64_t begin_ns_;
+  bool gives_way_;
 };
 
 /// Waits for a change of state of a traced thread, at a Pace. Returns the wait(2) status; ETIMEDOUT after `timeout_ns`.

@@ -14,14 +14,17 @@ void PageSet::insert(PageRun run) {
     if (before->second >= end) return;
     if (before->second >= first) {
       first = before->first;
+      page_count_ -= before->second - before->first;
       next = runs_.erase(before);
     }
   }
   while (next != runs_.end() && next->first <= end) {
     end = std::max(end, next->second);
+    page_count_ -= next->second - next->first;
     next = runs_.erase(next);
   }
   runs_.emplace_hint(next, first, end);
+  page_count_ += end - first;
 }
 
 std::vector<PageRun> PageSet::remove(PageRun run) {
@@ -34,6 +37,7 @@ std::vector<PageRun> PageSet::remove(PageRun run) {
     const uint64_t cut_first = std::max(first, run.first);
     const uint64_t cut_end = std::min(end, run.end());
     removed.push_back({cut_first, cut_end - cut_first});
+    page_count_ -= cut_end - cut_first;
     at = runs_.erase(at);
     if (first < cut_first) runs_.emplace(first, cut_first);
     if (cut_end < end) runs_.emplace(cut_end, end);
@@ -44,12 +48,6 @@ std::vector<PageRun> PageSet::remove(PageRun run) {
 bool PageSet::contains(uint64_t page) const {
   const auto next = runs_.upper_bound(page);
   return next != runs_.begin() && std::prev(next)->second > page;
-}
-
-uint64_t PageSet::page_count() const {
-  uint64_t count = 0;
-  for (const auto& [first, end] : runs_) count += end - first;
-  return count;
 }
 
 std::vector<PageRun> PageSet::runs() const {

@@ -19,13 +19,14 @@ class PageSet {
   void insert(PageRun run);
   /// Removes the pages of `run`; returns those that were in the set.
   std::vector<PageRun> remove(PageRun run);
-  void clear() { runs_.clear(); }
+  void clear() { *this = {}; }
   bool contains(uint64_t page) const;
-  uint64_t page_count() const;
+  uint64_t page_count() const { return page_count_; }
   std::vector<PageRun> runs() const;
 
  private:
   std::map<uint64_t, uint64_t> runs_;  // first -> end
+  uint64_t page_count_ = 0;
 };
 
 }  // namespace perdure::memory

@@ -27,6 +27,7 @@ struct TrackedRange {
   uint64_t end;
   store::SpaceId space;   ///< of the contents
   uint64_t first_page;    ///< page number of `start` in that space
+  bool tracked = false;   ///< known to be registered with the space's userfaultfd
 };
 
 /// What one scan found, in pages of the address space.
@@ -38,10 +39,15 @@ struct DirtyPages {
     uint64_t first_page;
   };
   std::vector<Run> written;
-  std::vector<PageRun> absent;   ///< of anonymous ranges: pages that are not there (guards excepted)
+  std::vector<PageRun> zero;     ///< of anonymous ranges: pages that read as zero again since the last scan
   std::vector<PageRun> guards;   ///< MADV_GUARD_INSTALL
-  std::vector<PageRun> private_copies;  ///< of private file ranges: pages that are the process's own
   uint64_t page_count = 0;
+};
+
+/// What is there and what is not, whenever it came or went.
+struct Presence {
+  std::vector<PageRun> absent;          ///< of anonymous ranges: pages that are not there
+  std::vector<PageRun> private_copies;  ///< of private file ranges: pages that are the process's own
 };
 
 /// Write tracking of one mm_struct. The descriptor it holds keeps the kernel's tracking alive; when it goes, the process runs on untracked.
@@ -53,12 +59,15 @@ class TrackedSpace {
   /// fork, and what the child wrote after it.
   static Result<TrackedSpace> adopt(ForkWatch::Watched userfaultfd, pid_t host_pid);
 
-  /// Says what is mapped now. Registers everything (idempotent; new mappings then count as written).
+  /// Says what is mapped now. Registers what is not tracked yet; it then counts as written.
   Result<void> set_ranges(std::vector<TrackedRange> ranges);
   const std::vector<TrackedRange>& ranges() const { return ranges_; }
 
-  /// Finds what was written since the last scan, and re-arms. The process must not run meanwhile.
+  /// Finds what was written since the last scan, and re-arms. The process must not run meanwhile. Pages that were given back (MADV_DONTNEED, munmap)
+  /// are not among them.
   Result<DirtyPages> scan();
+  /// Finds what was given back, too: dearer, and needless where the process has as many pages of its own as are known of it.
+  Result<Presence> presence() const;
 
   /// The pages of a private range that are the process's own: there, and not a file's.
   Result<std::vector<PageRun>> own_pages(const TrackedRange& range) const;
@@ -71,6 +80,7 @@ class TrackedSpace {
   TrackedSpace(ForkWatch::Watched userfaultfd, Fd pagemap, pid_t host_pid);
   Result<void> scan_guards(uint64_t start, uint64_t end, DirtyPages& dirty);
   Result<void> scan_private(std::span<const TrackedRange> ranges, DirtyPages& dirty);
+  Result<void> add_private(const TrackedRange& range, uint64_t start, uint64_t end, uint64_t categories, DirtyPages& dirty) const;
   Result<void> add_swapped(const PageRegion& region, std::vector<PageRun>& pages) const;
   Result<void> scan_shared(const TrackedRange& range, DirtyPages& dirty);
 

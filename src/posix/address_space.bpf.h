@@ -8,6 +8,7 @@ namespace perdure::posix {
 #endif
 
 enum AddressSpaceLimits { kAuxiliaryVectorWords = 64 };
+#define kUnknownPages (~0ull)
 
 /// An address space; keyed by the address of its mm_struct.
 struct AddressSpaceRecord {
@@ -21,6 +22,7 @@ struct AddressSpaceRecord {
   uint64_t arg_start, arg_end, env_start, env_end;
   uint64_t mmap_base, task_size;
   uint64_t total_pages, locked_pages, data_pages, executable_pages, stack_pages;
+  uint64_t own_pages;                 ///< resident or swapped, of anonymous memory and private file mappings; kUnknownPages where the kernel does not tell
   uint64_t default_vm_flags;          ///< mlockall(MCL_FUTURE) shows here
   uint64_t vdso;                      ///< address of [vdso], 0 when it was unmapped
   uint64_t local_descriptor_table;    ///< presence of an LDT
@@ -75,6 +77,40 @@ static __always_inline uint64_t mm_flags(struct mm_struct *mm) {
   return mm->flags;
 }
 
+/// Of no use but for where it lies: no interface tells how far the variables of each processor lie from what the kernel's pointers to them say.
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, uint32_t);
+  __type(value, uint64_t);
+} per_cpu SEC(".maps");
+
+/// What a percpu_counter comes to, exactly while nobody changes it.
+static __always_inline int64_t sum_of(struct CollectRequest *request, struct percpu_counter *counter) {
+  enum { kCpuLimit = 8192 };
+  const uint64_t map = forget(request, (uint64_t)&per_cpu);
+  const uint64_t own_pointer = word_at(map + FIELD_OFFSET(bpf_array, pptrs));
+  const uint64_t parts = ADDRESS(counter, counters);
+  int64_t sum = counter->count;
+  uint32_t cpu = 0;
+  REPEAT(kCpuLimit) {
+    uint32_t entry = 0;
+    void *own = bpf_map_lookup_percpu_elem(&per_cpu, &entry, cpu++);
+    if (!own) break;
+    int32_t part = 0;
+    bpf_probe_read_kernel(&part, sizeof(part), (void *)(parts + forget(request, (uint64_t)own) - own_pointer));
+    sum += part;
+  }
+  return sum;
+}
+
+static __noinline uint64_t own_pages(struct CollectRequest *request, uint64_t address) {
+  enum { kAnonymousPages = 1, kSwapEntries = 2 };  // MM_ANONPAGES, MM_SWAPENTS
+  struct mm_struct___percpu_counters *mm = (void *)KERNEL(mm_struct, address);
+  if (!bpf_core_field_exists(mm->rss_stat[0].counters)) return kUnknownPages;
+  return (uint64_t)(sum_of(request, &mm->rss_stat[kAnonymousPages]) + sum_of(request, &mm->rss_stat[kSwapEntries]));
+}
+
 static __always_inline void fill_mm_layout(struct mm_struct *mm, struct AddressSpaceRecord *record) {
   record->start_code = mm->start_code;
   record->end_code = mm->end_code;
@@ -125,6 +161,7 @@ static __noinline int put_address_space(struct Pass *pass, uint64_t task_address
   record->membarrier_state = FIELD_OR_ZERO(mm, membarrier_state.counter);
   record->flags = mm_flags(mm);
   fill_mm_layout(mm, record);
+  record->own_pages = own_pages(pass->request, address);
   fill_executable(mm, record);
   struct mm_struct___context *context = (void *)mm;
   record->vdso = (uint64_t)FIELD_OR_ZERO(context, context.vdso);

@@ -171,6 +171,7 @@ int read_userfaultfd(struct CollectRequest *request) {
     struct file *file = KERNEL(file, address);
     uint64_t name = ADDRESS(file->f_path.dentry, d_name.name);
     if (address && file->f_inode->i_sb->s_magic == kAnonymousInodeMagic && word_at(name) == kUserfaultfdName) {
+      request->address = (uint64_t)file->private_data;
       request->result = (uint64_t)KERNEL(userfaultfd_ctx, file->private_data)->mm;
       request->status = kPassDone;
     }

@@ -419,12 +419,12 @@ Result<MessageQueue> Collector::message_queue(uint64_t inode) {
   return queue;
 }
 
-Result<uint64_t> Collector::mm_of_userfaultfd(int userfaultfd) {
+Result<Collector::Userfaultfd> Collector::userfaultfd(int userfaultfd) {
   CollectRequest request{};
   request.next = static_cast<uint64_t>(userfaultfd);
   TRY(run_bpf_program(programs_->userfaultfd, std::as_writable_bytes(std::span(&request, 1))));
   TRY(status_result(request.status, "a userfaultfd"));
-  return request.result;
+  return Userfaultfd{request.result, request.address};
 }
 
 Result<std::span<const std::byte>> Collector::read_kernel_memory(uint64_t address, size_t size) {

@@ -147,8 +147,12 @@ class Collector {
   /// The POSIX message queue behind a descriptor; `inode` is FileRecord::inode.
   Result<MessageQueue> message_queue(uint64_t inode);
 
-  /// The address space (ThreadBrief::mm) that a userfaultfd watches; `userfaultfd` is a descriptor of the calling process.
-  Result<uint64_t> mm_of_userfaultfd(int userfaultfd);
+  struct Userfaultfd {
+    uint64_t mm;       ///< the address space that it watches: ThreadBrief::mm
+    uint64_t context;  ///< MappingRecord::userfaultfd_context of what is registered with it
+  };
+  /// What the kernel has behind a userfaultfd; `userfaultfd` is a descriptor of the calling process.
+  Result<Userfaultfd> userfaultfd(int userfaultfd);
 
   /// How many bytes a thread that sleeps in a read or write of these buffers has transferred (see transfer_progress.h). Nothing when it has
   /// none under way. Good as long as the thread has not run since `thread` was read.

@@ -11,7 +11,7 @@
 
 #include "posix/record.bpf.h"
 
-enum { BPF_MAP_TYPE_ARRAY = 2, BPF_F_MMAPABLE = 1 << 10 };
+enum { BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_PERCPU_ARRAY = 6, BPF_F_MMAPABLE = 1 << 10 };
 
 /// What lies at an address, as the kernel type it is. Reads through it never fault: they give 0 where nothing is mapped.
 #define KERNEL(type, address) \

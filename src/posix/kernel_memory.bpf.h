@@ -9,6 +9,13 @@ struct seqcount {
   unsigned int sequence;
 };
 typedef struct seqcount seqcount_t;
+struct bpf_array {
+  void *pptrs[1];
+};
+struct percpu_counter {
+  int64_t count;
+  int32_t *counters;
+};
 struct mm_struct {
   atomic_t membarrier_state;
   atomic_t mm_users;
@@ -23,6 +30,10 @@ struct mm_struct {
   struct file *exe_file;
   struct user_namespace *user_ns;
   unsigned long flags;
+};
+/// Up to 6.1 each counter was a plain number, and the tasks kept some of it.
+struct mm_struct___percpu_counters {
+  struct percpu_counter rss_stat[4];
 };
 /// Up to 6.12 the sequence was a plain number.
 struct mm_struct___plain_sequence {

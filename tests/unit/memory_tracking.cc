@@ -195,8 +195,10 @@ TEST_F(Tracking, TellsOfPagesGivenBack) {
   const auto dirty = space->scan();
   ASSERT_TRUE(dirty);
   EXPECT_EQ(dirty->page_count, 0u);
+  const auto presence = space->presence();
+  ASSERT_TRUE(presence);
   PageSet absent;
-  for (const PageRun& run : dirty->absent) absent.insert(run);
+  for (const PageRun& run : presence->absent) absent.insert(run);
   EXPECT_TRUE(absent.contains(page_number(7)));
   EXPECT_FALSE(absent.contains(page_number(8)));
 }

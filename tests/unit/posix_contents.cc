@@ -238,17 +238,27 @@ TEST(CollectorContents, AUserfaultfdNamesItsAddressSpace) {
   ASSERT_EQ(::ioctl(watch.get(), UFFDIO_API, &api), 0);
   auto collector = Collector::create();
   ASSERT_TRUE(collector);
-  auto mm = collector->mm_of_userfaultfd(watch.get());
-  ASSERT_TRUE(mm) << mm.error().message();
+  void* memory = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  uffdio_register request{};
+  request.range = {reinterpret_cast<uint64_t>(memory), 4096};
+  request.mode = UFFDIO_REGISTER_MODE_WP;
+  ASSERT_EQ(::ioctl(watch.get(), UFFDIO_REGISTER, &request), 0);
+  const auto watched = collector->userfaultfd(watch.get());
+  ASSERT_TRUE(watched) << watched.error().message();
   struct stat own {};
   ASSERT_EQ(::stat("/proc/self/ns/pid", &own), 0);
   ASSERT_TRUE(collector->select_pid_namespace(static_cast<uint32_t>(own.st_ino)));
   auto threads = collector->tasks_brief();
   ASSERT_TRUE(threads);
   for (const ThreadBrief& thread : *threads)
-    if (thread.host_tid == static_cast<uint32_t>(::gettid())) { EXPECT_EQ(thread.mm, *mm); }
-  EXPECT_FALSE(collector->mm_of_userfaultfd(0));
-  EXPECT_FALSE(collector->mm_of_userfaultfd(9999));
+    if (thread.host_tid == static_cast<uint32_t>(::gettid())) { EXPECT_EQ(thread.mm, watched->mm); }
+  const auto mappings = collector->mappings(::getpid());
+  ASSERT_TRUE(mappings);
+  for (const MappingRecord& mapping : *mappings)
+    EXPECT_EQ(mapping.userfaultfd_context, mapping.start == request.range.start ? watched->context : 0) << std::hex << mapping.start;
+  ::munmap(memory, 4096);
+  EXPECT_FALSE(collector->userfaultfd(0));
+  EXPECT_FALSE(collector->userfaultfd(9999));
 }
 
 const SocketRecord* socket_by_number(const FileTable& table, int number) {

@@ -74,6 +74,31 @@ TEST(CollectorMappings, OfNoProcessIsAnError) {
   EXPECT_EQ(mappings.error().error_number, ESRCH);
 }
 
+TEST(CollectorMappings, OwnPagesAreCountedExactly) {
+  constexpr size_t kPages = 1000;
+  Child child([](const auto& ready) {
+    // Each step is within what a processor keeps to itself before it adds it to the common count.
+    auto* memory = static_cast<char*>(::mmap(nullptr, kPages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    ::madvise(memory, kPages * 4096, MADV_NOHUGEPAGE);
+    for (size_t page = 0; page < kPages; ++page) memory[page * 4096] = 1;
+    ::madvise(memory, 7 * 4096, MADV_DONTNEED);
+    ready();
+    for (;;) ::pause();
+  });
+  wait_until_asleep(child.pid());
+  uint64_t anonymous = 0;
+  std::ifstream rollup(child.proc("smaps_rollup"));
+  for (std::string word; rollup >> word;)
+    if (word == "Anonymous:") rollup >> anonymous;
+  auto collector = collector_of(child);
+  const auto tasks = collector.tasks();
+  ASSERT_TRUE(tasks);
+  const auto* space = tasks->address_spaces.find(tasks->threads.front()->brief.mm);
+  ASSERT_NE(space, nullptr);
+  EXPECT_GT(anonymous / 4, kPages - 7);
+  EXPECT_EQ(space->own_pages, anonymous / 4);
+}
+
 TEST(CollectorMappings, NoneIsLeftOutWhileItIsBeingChanged) {
   constexpr size_t kBytes = 64 * 4096;
   auto* memory = static_cast<char*>(::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
