@@ -83,8 +83,10 @@ static __always_inline uint64_t timeout_of_socket(struct file *file, enum WaitDi
   return timeout == (long)(~0ul >> 1) ? 0 : timeout;
 }
 
-/// Of a task in a call with these registers.
-static __always_inline enum FileWaitKind file_wait_kind(struct task_struct *task, uint64_t call, uint64_t descriptor, uint64_t third, uint64_t fourth) {
+/// Of a task in a call with these registers. (Not static: the verifier then looks at it once, not anew for each way through the loop around it,
+/// which takes half a second.)
+__noinline int file_wait_kind(uint64_t task_address, uint64_t call, uint64_t descriptor, uint64_t third, uint64_t fourth) {
+  struct task_struct *task = KERNEL(task_struct, task_address);
   enum WaitDirection direction = wait_direction(call);
   uint64_t address = direction == kWaitsForNoFile ? 0 : file_of(task, descriptor);
   if (!address) return kNoFileWait;
@@ -102,8 +104,9 @@ static __always_inline enum FileWaitKind file_wait_kind(struct task_struct *task
   }
 }
 
-static __always_inline void describe_file_wait(struct task_struct *task, uint64_t call, uint64_t descriptor, uint64_t source_descriptor,
-                                               struct FileWait *wait) {
+__noinline int describe_file_wait(uint64_t task_address, uint64_t call, uint64_t descriptor, uint64_t source_descriptor, struct FileWait *wait) {
+  if (!wait) return 0;
+  struct task_struct *task = KERNEL(task_struct, task_address);
   enum WaitDirection direction = wait_direction(call);
   wait->now_ticks = bpf_jiffies64();
   wait->file = file_of(task, descriptor);
@@ -112,11 +115,12 @@ static __always_inline void describe_file_wait(struct task_struct *task, uint64_
   wait->pipe_head = wait->pipe_tail = wait->pipe_ring_size = wait->reserved = 0;
   uint64_t source = call == kSendfileCall ? file_of(task, source_descriptor) : 0;
   struct pipe_inode_info *pipe = ((struct task_struct___splicing *)task)->splice_pipe;
-  if (!source || !pipe) return;
+  if (!source || !pipe) return 0;
   wait->source_position = KERNEL(file, source)->f_pos;
   wait->pipe_buffers = ADDRESS(pipe, bufs);
   wait->pipe_head = pipe->head;
   wait->pipe_tail = pipe->tail;
   wait->pipe_ring_size = pipe->ring_size;
+  return 0;
 }
 #endif

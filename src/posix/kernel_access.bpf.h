@@ -78,6 +78,9 @@ static __always_inline uint64_t at_most(uint64_t size, uint64_t limit) {
   return size > limit ? limit : size;
 }
 
+/// A pointer that was stored as a number, of which the verifier knows no more than that: what functions verified by themselves take.
+static __always_inline uint64_t plain_number(const volatile uint64_t *stored) { return *stored; }
+
 /// The same value, of which the verifier knows nothing any more: else it follows a loop's sums step by step, and gives up.
 static __always_inline uint64_t forget(struct CollectRequest *request, uint64_t value) {
   volatile uint64_t *memory = &request->result;

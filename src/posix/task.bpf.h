@@ -181,7 +181,7 @@ static __always_inline void fill_brief(struct Pass *pass, struct task_struct *ta
   brief->stack_pointer = frame.sp;
   brief->frame_pointer = frame.bp;
   brief->file_wait = kNoFileWait;
-  if (frame.ax == (uint64_t)-kNotImplemented) brief->file_wait = file_wait_kind(task, frame.orig_ax, frame.di, frame.dx, frame.r10);
+  if (frame.ax == (uint64_t)-kNotImplemented) brief->file_wait = file_wait_kind(plain_number(&brief->task), frame.orig_ax, frame.di, frame.dx, frame.r10);
   brief->pending_signals = task->pending.signal.sig[0];
   brief->state = task->__state;
   brief->exit_state = task->exit_state;
@@ -233,7 +233,7 @@ static __always_inline void fill_cpu_state(struct task_struct *task, struct Thre
   record->kernel_stack_end = (uint64_t)task->stack + registers_offset;
   __builtin_memset(&record->file_wait, 0, sizeof(record->file_wait));
   struct UserRegisters *registers = &record->registers;
-  if (record->brief.file_wait) describe_file_wait(task, registers->orig_ax, registers->di, registers->si, &record->file_wait);
+  if (record->brief.file_wait) describe_file_wait(plain_number(&record->brief.task), registers->orig_ax, registers->di, registers->si, &record->file_wait);
   record->thread_status = task->thread_info.status;
 }
 
