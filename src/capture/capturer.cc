@@ -35,6 +35,7 @@ Result<std::unique_ptr<Capturer>> Capturer::create(Options options) {
   auto patience = TRY(SeizePatience::create());
   std::unique_ptr<Capturer> capturer(new Capturer(std::move(options), std::move(collector), std::move(patience)));
   capturer->fork_watch_ = TRY(memory::ForkWatch::create());
+  capturer->page_reader_ = memory::PageReader::create();
   capturer->vdso_syscall_offset_ = TRY(find_vdso_syscall_offset());
   capturer->vdso_hash_ = TRY(posix::vdso_hash());
   const ClockOffsets offsets = TRY(clock_offsets(capturer->options_.init_pid));
@@ -182,13 +183,16 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   identities_.begin();
   outside_files_.begin(realtime_ns());
   const int64_t begin_ns = monotonic_ns();
+  Result<void> read;
   {
     auto group = TRY(StoppedGroup::stop(collector_, stop_options()));
     figures.stop_ns = monotonic_ns() - begin_ns;
-    TRY(read_stopped(group, state, checkpoint));
+    read = read_stopped(group, state, checkpoint);
     stopped_threads = group.threads();
   }
   figures.pause_ns = monotonic_ns() - begin_ns;
+  keep_pages(state);
+  TRY(std::move(read));
   for (const auto& [mm, presence] : state.presence) settle_pages(*spaces_.at(mm), presence);
   if (!options_.audit) TRY(build_records(state));
   diff_records(state);
@@ -224,15 +228,32 @@ Result<void> Capturer::read_paused(StoppedGroup& group, PausedState& state, Figu
   state.now_ns = monotonic_ns();
   state.boottime_ns = clock_ns(CLOCK_BOOTTIME);
   collector_.set_moment(state.now_ns - own_clock_offsets_.monotonic_ns);
-  TRY(read_objects(group, state));
-  figures.objects_ns = monotonic_ns() - state.now_ns;
-  return scan_spaces(state, figures);
+  TRY(prepare_spaces(group, state));
+  // A group that cannot be persisted is not copied over and over.
+  const bool at_once = !std::exchange(cannot_be_read_, true);
+  if (at_once) begin_reading_pages(state);
+  const auto objects = read_objects(state);
+  const int64_t read_ns = monotonic_ns();
+  figures.objects_ns = read_ns - state.now_ns;
+  if (!at_once) {
+    if (!objects) return objects;
+    begin_reading_pages(state);
+  }
+  const auto pages = finish_reading_pages(state, figures);
+  if (!objects || !pages) return objects ? pages : objects;
+  TRY(take_memory_inodes(state));
+  figures.copy_ns = monotonic_ns() - read_ns;
+  cannot_be_read_ = false;
+  return {};
 }
 
-Result<void> Capturer::read_objects(StoppedGroup& group, PausedState& state) {
+Result<void> Capturer::prepare_spaces(StoppedGroup& group, PausedState& state) {
   TRY(take_segments(state));
-  TRY(track_spaces(group, state));
-  // After the tracking was set up, which drives threads: what is read now is what they go on with.
+  return track_spaces(group, state);
+}
+
+/// After the tracking was set up, which drives threads: what is read now is what they go on with.
+Result<void> Capturer::read_objects(PausedState& state) {
   state.tasks = TRY(group_tasks());
   TRY(refuse_what_cannot_be_saved(state.tasks));
   TRY(read_calls(state));
@@ -266,7 +287,8 @@ Result<std::shared_ptr<const Audit>> Capturer::audit(StoppedGroup& group, Paused
   PausedState again;
   again.now_ns = state.now_ns;
   again.boottime_ns = state.boottime_ns;
-  TRY(read_objects(group, again));
+  TRY(prepare_spaces(group, again));
+  TRY(read_objects(again));
   TRY(take_memory_inodes(again));
   TRY(build_records(again));
   if (pending_signals(again.records) != pending_signals(state.records)) {

@@ -22,6 +22,7 @@
 #include "linux/process.h"
 #include "memory/fork_watch.h"
 #include "memory/inode_pages.h"
+#include "memory/page_reader.h"
 #include "memory/tracked_space.h"
 #include "posix/capture_context.h"
 #include "posix/collector.h"
@@ -35,8 +36,8 @@ struct Figures {
   int64_t pause_ns = 0;    ///< from the first thread stopped to the last one running again
   int64_t stop_ns = 0;
   int64_t objects_ns = 0;  ///< reading kernel objects
-  int64_t scan_ns = 0;
-  int64_t copy_ns = 0;
+  int64_t scan_ns = 0;     ///< finding the dirty pages, beside the objects
+  int64_t copy_ns = 0;     ///< copying what was not copied yet when the objects were read
   uint64_t dirty_pages = 0;
   uint64_t thread_count = 0;
   uint64_t process_count = 0;
@@ -116,7 +117,8 @@ class Capturer {
   Result<void> find_foreign(const std::vector<posix::ThreadBrief>& threads);
   bool unchanged(const std::vector<posix::ThreadBrief>& threads) const;
   Result<void> read_paused(StoppedGroup& group, PausedState& state, Figures& figures);
-  Result<void> read_objects(StoppedGroup& group, PausedState& state);
+  Result<void> prepare_spaces(StoppedGroup& group, PausedState& state);
+  Result<void> read_objects(PausedState& state);
   Result<void> take_over_space(const store::View& view, const RestoredProcess& process, uint64_t mm, PausedState& state);
   void drop_unmet_inodes();
   StoppedGroup::Options stop_options();
@@ -138,7 +140,8 @@ class Capturer {
   Result<std::string> find_other_name(const std::string& gone, const struct stat& wanted) const;
   static Result<Fd> open_segment(int id);
   Result<void> enter_ipc_namespace();
-  Result<void> scan_spaces(PausedState& state, Figures& figures);
+  void begin_reading_pages(PausedState& state);
+  Result<void> finish_reading_pages(PausedState& state, Figures& figures);
   Result<void> read_files(PausedState& state);
   Result<void> note_mapped_files(const Space& space, const PausedState& state);
   Result<void> note_outside_file(const posix::FileRecord& file, pid_t host_pid, const PausedState& state);
@@ -159,7 +162,8 @@ class Capturer {
   Result<void> build_tasks(PausedState& state);
   Result<void> check_terminals(const PausedState& state) const;
   void read_terminal(posix::Group& group, const PausedState& state) const;
-  Result<std::vector<memory::DirtyPages::Run>> scan_space(Space& space, PausedState& state);
+  Result<void> take_pages(Space& space, memory::ReadPages pages, PausedState& state);
+  void keep_pages(PausedState& state);
   Result<bool> is_all_there(const Space& space, const PausedState& state) const;
   void forget_pages(Space& space, memory::PageRun pages);
   void settle_pages(Space& space, const memory::Presence& presence);
@@ -200,6 +204,8 @@ class Capturer {
   uint32_t terminal_device_ = 0;                ///< of the group's terminal, in the kernel's coding; 0 without
   Identities identities_;
   std::unique_ptr<memory::ForkWatch> fork_watch_;
+  std::unique_ptr<memory::PageReader> page_reader_;
+  bool cannot_be_read_ = false;  ///< the last attempt did not come to its end
   std::vector<memory::ForkWatch::Fork> forks_;         ///< whose children were not met yet
   std::map<uint64_t, std::unique_ptr<Space>> spaces_;  ///< by mm address
   std::map<posix::ObjectId, std::unique_ptr<MemoryInode>> memory_inodes_;

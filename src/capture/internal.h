@@ -46,6 +46,7 @@ struct Capturer::MemoryInode {
 struct Capturer::PausedState {
   int64_t now_ns = 0;       ///< CLOCK_MONOTONIC
   int64_t boottime_ns = 0;  ///< at the same moment
+  int64_t scan_begin_ns = 0;  ///< CLOCK_MONOTONIC
   posix::TaskTable tasks;
   std::set<uint32_t> exited_leaders;  ///< host PIDs of processes whose first thread is gone
   std::map<uint64_t, posix::FileSystemContext> directories;  ///< by fs_struct address
@@ -53,6 +54,7 @@ struct Capturer::PausedState {
   std::map<uint64_t, posix::BlockedCall> calls;  ///< by task address: what each thread is blocked in
   std::map<uint64_t, posix::FileTable> tables;  ///< by files_struct address
   std::map<uint64_t, pid_t> table_owner;
+  std::vector<memory::ReadPages> pages;  ///< what was written to
   std::map<uint64_t, memory::Presence> presence;  ///< by mm address: of spaces that pages are gone from
   Records records;
   std::map<uint64_t, std::string> message_queue_names;  ///< by inode number

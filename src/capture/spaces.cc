@@ -266,41 +266,47 @@ Result<void> Capturer::note_mapped_files(const Space& space, const PausedState& 
   return {};
 }
 
-Result<void> Capturer::scan_spaces(PausedState& state, Figures& figures) {
-  for (auto& [mm, space] : spaces_) {
-    const int64_t begin_ns = monotonic_ns();
-    auto scanned = scan_space(*space, state);
-    const int64_t scanned_ns = monotonic_ns();
-    figures.scan_ns += scanned_ns - begin_ns;
-    Result<void> copied = !scanned ? Result<void>(std::unexpected(std::move(scanned.error()))) : memory::copy_pages(space->host_pid, *scanned, pending_);
-    if (!copied) {
-      // What a scan has told it forgets: without a copy of it, everything counts as written again.
-      space->tracked.reset();
-      space->mapped = false;
-      return std::unexpected(std::move(copied.error()).in(fmt::format("process {}", space->host_pid)));
-    }
-    figures.copy_ns += monotonic_ns() - scanned_ns;
-  }
-  const int64_t scanned_ns = monotonic_ns();
-  TRY(take_memory_inodes(state));
-  figures.copy_ns += monotonic_ns() - scanned_ns;
-  return {};
+void Capturer::begin_reading_pages(PausedState& state) {
+  state.scan_begin_ns = monotonic_ns();
+  std::vector<memory::TrackedSpace*> tracked;
+  for (auto& [mm, space] : spaces_) tracked.push_back(&*space->tracked);
+  page_reader_->begin(std::move(tracked));
 }
 
-/// Finds what the space's own pages are now, and returns those of them that are to be copied.
-Result<std::vector<memory::DirtyPages::Run>> Capturer::scan_space(Space& space, PausedState& state) {
-  auto dirty = TRY(space.tracked->scan());
-  std::erase_if(dirty.written, [&](const auto& run) {
-    if (run.space == space.id) return false;
-    written_[run.space].insert({run.first_page, run.count});
-    return true;
-  });
-  if (leaves_out_private_pages(options_.disabled_kinds)) dirty.written.clear();
+/// What a scan has told it forgets: all that was read is kept, whatever fails.
+Result<void> Capturer::finish_reading_pages(PausedState& state, Figures& figures) {
+  auto read = page_reader_->finish();
+  figures.scan_ns = read.scanned_ns - state.scan_begin_ns;
+  Result<void> result;
+  size_t number = 0;
+  for (auto& [mm, space] : spaces_) {
+    auto& pages = read.spaces[number++];
+    const auto taken = pages ? take_pages(*space, std::move(*pages), state) : std::unexpected(std::move(pages.error()));
+    if (taken) continue;
+    // Without a copy of it, everything counts as written again.
+    space->tracked.reset();
+    space->mapped = false;
+    result = std::unexpected(Error(taken.error()).in(fmt::format("process {}", space->host_pid)));
+  }
+  return result;
+}
+
+/// Notes what the space's own pages are now.
+Result<void> Capturer::take_pages(Space& space, memory::ReadPages pages, PausedState& state) {
+  memory::DirtyPages& dirty = pages.dirty;
+  for (const auto& run : dirty.shared_written) written_[run.space].insert({run.first_page, run.count});
   for (const auto& run : dirty.written) space.stored.insert({run.first_page, run.count});
   for (const memory::PageRun& run : dirty.zero) forget_pages(space, run);
   space.guards = std::move(dirty.guards);
+  state.pages.push_back(std::move(pages));
   if (!TRY(is_all_there(space, state))) state.presence[space.mm] = TRY(space.tracked->presence());
-  return std::move(dirty.written);
+  return {};
+}
+
+/// What was copied becomes part of the next epoch, even if this attempt comes to nothing.
+void Capturer::keep_pages(PausedState& state) {
+  if (leaves_out_private_pages(options_.disabled_kinds)) return;
+  for (memory::ReadPages& pages : state.pages) memory::put_pages(std::move(pages), pending_);
 }
 
 /// All that the process has of its own was stored or is written: where there is as much, nothing is gone.

@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include <array>
-#include <csignal>
 #include <iterator>
 #include <utility>
 
+#include "linux/signal_mask.h"
 #include "linux/userfaultfd.h"
 
 namespace perdure::memory {
@@ -42,12 +42,7 @@ Result<std::unique_ptr<ForkWatch>> ForkWatch::create() {
   epoll_event event{.events = EPOLLIN, .data = {.u64 = kStop}};
   if (!ready || !stop || ::epoll_ctl(ready.get(), EPOLL_CTL_ADD, stop.get(), &event) != 0) return system_error("watch for forks");
   std::unique_ptr<ForkWatch> watch(new ForkWatch(std::move(ready), std::move(stop)));
-  // Signals are for the supervisor's own threads to take.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  watch->thread_ = std::thread([&served = *watch] { served.serve(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  watch->thread_ = thread_without_signals([&served = *watch] { served.serve(); });
   return watch;
 }
 

@@ -71,7 +71,9 @@ Result<DirtyPages> TrackedSpace::scan() {
   for (const TrackedRange& range : ranges_) {
     if (range.kind == TrackedRange::Kind::shared) TRY(scan_shared(range, dirty));
   }
+  has_guards_ = !dirty.guards.empty();
   for (const auto& run : dirty.written) dirty.page_count += run.count;
+  for (const auto& run : dirty.shared_written) dirty.page_count += run.count;
   return dirty;
 }
 
@@ -96,21 +98,26 @@ Result<void> TrackedSpace::scan_private(std::span<const TrackedRange> ranges, Di
   std::vector<PageRegion> regions;
   const uint64_t there = uapi::kPageIsPresent | uapi::kPageIsSwapped;
   TRY(scan_pages(pagemap_.get(), start, end,
-                 {.required = uapi::kPageIsWritten | uapi::kPageIsWpAllowed | guard_category_,
-                  .inverted = guard_category_,
+                 {.required = uapi::kPageIsWritten | uapi::kPageIsWpAllowed,
+                  .inverted = 0,
                   .any_of = there,
                   // Whose a page is (PAGE_IS_FILE) stands in its struct page: to ask that of each makes the scan ten times as long.
-                  .reported = uapi::kPageIsPfnZero,
+                  .reported = uapi::kPageIsPfnZero | guard_category_,
                   .protect = true},
                  regions));
   for (const PageRegion& region : regions) {
+    // A guard marker looks like a swapped page, and is new when it counts as written. That one is gone again nothing tells.
+    if ((region.categories & guard_category_) != 0) {
+      has_guards_ = true;
+      continue;
+    }
     Result<void> added;
     split(ranges, region, [&](const TrackedRange& range, uint64_t from, uint64_t to) {
       if (added) added = add_private(range, from, to, region.categories, dirty);
     });
     TRY(std::move(added));
   }
-  return scan_guards(start, end, dirty);
+  return has_guards_ ? scan_guards(start, end, dirty) : Result<void>{};
 }
 
 Result<void> TrackedSpace::add_private(const TrackedRange& range, uint64_t start, uint64_t end, uint64_t categories, DirtyPages& dirty) const {
@@ -192,13 +199,13 @@ Result<void> TrackedSpace::scan_shared(const TrackedRange& range, DirtyPages& di
                   .protect = true},
                  regions));
   for (const PageRegion& region : regions) {
-    dirty.written.push_back({region.start, (region.end - region.start) / kPageSize, range.space,
-                             range.first_page + (region.start - range.start) / kPageSize});
+    dirty.shared_written.push_back({region.start, (region.end - region.start) / kPageSize, range.space,
+                                    range.first_page + (region.start - range.start) / kPageSize});
   }
   return scan_guards(range.start, range.end, dirty);
 }
 
-/// Guard markers (they look like swapped pages, always written): what was there is gone.
+/// Guard markers: what was there is gone.
 Result<void> TrackedSpace::scan_guards(uint64_t start, uint64_t end, DirtyPages& dirty) {
   if (guard_category_ == 0) return {};
   std::vector<PageRegion> regions;
@@ -206,34 +213,6 @@ Result<void> TrackedSpace::scan_guards(uint64_t start, uint64_t end, DirtyPages&
                  {.required = guard_category_, .inverted = 0, .any_of = 0, .reported = 0, .protect = false}, regions));
   for (const PageRegion& region : regions) {
     dirty.guards.push_back(pages_of(region.start, region.end));
-  }
-  return {};
-}
-
-Result<void> copy_pages(pid_t host_pid, const std::vector<DirtyPages::Run>& runs, store::Changes& changes) {
-  uint64_t total = 0;
-  std::vector<RemotePiece> pieces;
-  for (const auto& run : runs) {
-    total += run.count;
-    pieces.push_back({run.address, run.count * kPageSize});
-  }
-  if (total == 0) return {};
-  std::byte* staged = changes.allocate_pages(total);
-  if (staged == nullptr) return failure("no memory to copy pages into");
-  size_t done = read_pieces(host_pid, pieces, staged);
-  if (done < total * kPageSize) {
-    // process_vm_readv ends at a page without read permission; /proc/PID/mem does not.
-    const Fd memory = TRY(open_process_memory(host_pid));
-    uint64_t position = 0;
-    for (const RemotePiece& piece : pieces) {
-      if (position + piece.size > done) {
-        TRY(read_memory(memory.get(), piece.address, std::span(staged + position, piece.size)));
-      }
-      position += piece.size;
-    }
-  }
-  for (const auto& run : runs) {
-    for (uint64_t i = 0; i < run.count; ++i, staged += kPageSize) changes.put_page(run.space, run.first_page + i, staged);
   }
   return {};
 }

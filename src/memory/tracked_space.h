@@ -38,7 +38,8 @@ struct DirtyPages {
     store::SpaceId space;
     uint64_t first_page;
   };
-  std::vector<Run> written;
+  std::vector<Run> written;         ///< of the private ranges
+  std::vector<Run> shared_written;  ///< of the others: their contents are for whoever keeps the inode's
   std::vector<PageRun> zero;     ///< of anonymous ranges: pages that read as zero again since the last scan
   std::vector<PageRun> guards;   ///< MADV_GUARD_INSTALL
   uint64_t page_count = 0;
@@ -88,10 +89,8 @@ class TrackedSpace {
   Fd pagemap_;
   pid_t host_pid_;
   uint64_t guard_category_ = 0;  ///< PAGE_IS_GUARD where the kernel has it
+  bool has_guards_ = true;       ///< as far as is known
   std::vector<TrackedRange> ranges_;
 };
-
-/// Copies the written pages of a stopped process into `changes`.
-Result<void> copy_pages(pid_t host_pid, const std::vector<DirtyPages::Run>& runs, store::Changes& changes);
 
 }  // namespace perdure::memory

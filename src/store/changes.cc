@@ -126,9 +126,13 @@ std::byte* Changes::allocate_pages(size_t count) {
   if (count > SIZE_MAX / kPageSize) return nullptr;
   AlignedBytes memory = allocate_aligned(count * kPageSize);
   if (!memory) return nullptr;
+  adopt_pages(std::move(memory), count);
+  return staging_.back().get();
+}
+
+void Changes::adopt_pages(AlignedBytes memory, size_t count) {
   staged_bytes_ += count * kPageSize;
   staging_.push_back(std::move(memory));
-  return staging_.back().get();
 }
 
 void Changes::put_page(SpaceId space, uint64_t page, const std::byte* staged) {

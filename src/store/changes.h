@@ -33,6 +33,8 @@ class Changes {
   /// Page-aligned staging memory for `count` pages, contiguous, owned by this object and stable until it is destroyed.
   /// Null when memory is short. The caller fills it and then names each page by put_page.
   std::byte* allocate_pages(size_t count);
+  /// Takes memory of `count` pages, already filled, as if it came from allocate_pages.
+  void adopt_pages(AlignedBytes memory, size_t count);
 
   /// Sets page `page` of `space` to the kPageSize bytes at `staged`, which must lie in memory from allocate_pages.
   /// An all-zero page is detected when the epoch is written, and stored without data.

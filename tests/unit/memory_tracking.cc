@@ -20,6 +20,7 @@
 #include "linux_child.h"
 #include "memory/inode_pages.h"
 #include "memory/page_audit.h"
+#include "memory/page_reader.h"
 #include "memory/tracked_space.h"
 #include "store_scratch.h"
 
@@ -210,7 +211,12 @@ TEST_F(Tracking, AnAuditFindsAPageThatTheStoreHasOtherwise) {
   auto space = begin();
   ASSERT_TRUE(space) << space.error().message();
   store::Changes changes;
-  ASSERT_TRUE(copy_pages(child_.pid(), space->scan()->written, changes));
+  const auto reader = PageReader::create();
+  reader->begin({&*space});
+  auto read = reader->finish();
+  ASSERT_EQ(read.spaces.size(), 1u);
+  ASSERT_TRUE(read.spaces.front()) << read.spaces.front().error().message();
+  put_pages(std::move(*read.spaces.front()), changes);
   ASSERT_TRUE((*store)->append({.epoch = 1, .realtime_ns = 0, .label = {}, .attributes = {}}, changes));
   PageAudit right;
   ASSERT_TRUE(right.add_space(*space, 5));
