@@ -1,6 +1,8 @@
 // Pages and aligned memory.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -23,7 +25,12 @@ using AlignedBytes = std::unique_ptr<std::byte[], FreeDeleter>;
 
 /// `size` uninitialised bytes on a page boundary; null when memory is short.
 inline AlignedBytes allocate_aligned(size_t size) {
-  return AlignedBytes(static_cast<std::byte*>(std::aligned_alloc(kPageSize, align_up(size, kPageSize))));
+  constexpr size_t kHugePageSize = size_t{2} << 20;
+  // The first writes to much memory cost more than what is written.
+  const size_t alignment = size < 2 * kHugePageSize ? kPageSize : kHugePageSize;
+  AlignedBytes memory(static_cast<std::byte*>(std::aligned_alloc(alignment, align_up(size, alignment))));
+  if (alignment == kHugePageSize && memory != nullptr) (void)::madvise(memory.get(), align_up(size, alignment), MADV_HUGEPAGE);
+  return memory;
 }
 
 }  // namespace perdure
