@@ -173,8 +173,12 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   exited_ = detach_all(std::move(exited_));
   TRY(look());
   overdue_ = sleeps_.overdue(present_, monotonic_ns());
-  if (!group_alive_ || (unchanged(present_) && overdue_.empty())) return std::optional<Checkpoint>{};
+  if (!group_alive_ || (unchanged(present_) && overdue_.empty())) {
+    page_reader_->reserve(0);
+    return std::optional<Checkpoint>{};
+  }
   TRY(track_newcomers());
+  reserve_pages();
 
   Checkpoint checkpoint;
   Figures& figures = checkpoint.figures;

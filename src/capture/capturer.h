@@ -140,6 +140,7 @@ class Capturer {
   Result<std::string> find_other_name(const std::string& gone, const struct stat& wanted) const;
   static Result<Fd> open_segment(int id);
   Result<void> enter_ipc_namespace();
+  void reserve_pages();
   void begin_reading_pages(PausedState& state);
   Result<void> finish_reading_pages(PausedState& state, Figures& figures);
   Result<void> read_files(PausedState& state);
@@ -205,6 +206,7 @@ class Capturer {
   Identities identities_;
   std::unique_ptr<memory::ForkWatch> fork_watch_;
   std::unique_ptr<memory::PageReader> page_reader_;
+  uint64_t largest_reading_ = 0;  ///< pages of one space in the last attempt
   bool cannot_be_read_ = false;  ///< the last attempt did not come to its end
   std::vector<memory::ForkWatch::Fork> forks_;         ///< whose children were not met yet
   std::map<uint64_t, std::unique_ptr<Space>> spaces_;  ///< by mm address

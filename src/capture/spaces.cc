@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -266,6 +267,18 @@ Result<void> Capturer::note_mapped_files(const Space& space, const PausedState& 
   return {};
 }
 
+/// The next epoch is taken to be like the last one; of a process that is new everything is read.
+void Capturer::reserve_pages() {
+  uint64_t pages = std::exchange(largest_reading_, 0);
+  for (const auto& [mm, space] : spaces_) {
+    if (space->stored.page_count() != 0 || cannot_be_read_) continue;
+    const auto sizes = read_file(fmt::format("/proc/{}/statm", space->host_pid));
+    unsigned long total = 0, resident = 0;
+    if (sizes && std::sscanf(sizes->c_str(), "%lu %lu", &total, &resident) == 2) pages = std::max<uint64_t>(pages, resident);
+  }
+  page_reader_->reserve(pages);
+}
+
 void Capturer::begin_reading_pages(PausedState& state) {
   state.scan_begin_ns = monotonic_ns();
   std::vector<memory::TrackedSpace*> tracked;
@@ -295,9 +308,15 @@ Result<void> Capturer::finish_reading_pages(PausedState& state, Figures& figures
 Result<void> Capturer::take_pages(Space& space, memory::ReadPages pages, PausedState& state) {
   memory::DirtyPages& dirty = pages.dirty;
   for (const auto& run : dirty.shared_written) written_[run.space].insert({run.first_page, run.count});
-  for (const auto& run : dirty.written) space.stored.insert({run.first_page, run.count});
+  const bool is_new = space.stored.page_count() == 0;
+  uint64_t written = 0;
+  for (const auto& run : dirty.written) {
+    space.stored.insert({run.first_page, run.count});
+    written += run.count;
+  }
   for (const memory::PageRun& run : dirty.zero) forget_pages(space, run);
   space.guards = std::move(dirty.guards);
+  if (!is_new) largest_reading_ = std::max(largest_reading_, written);
   state.pages.push_back(std::move(pages));
   if (!TRY(is_all_there(space, state))) state.presence[space.mm] = TRY(space.tracked->presence());
   return {};

@@ -2,10 +2,12 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <span>
 #include <utility>
@@ -21,6 +23,8 @@ namespace {
 
 /// So many pages are copied at a time: few enough that two threads end together.
 constexpr uint64_t kChunkPages = 32;
+/// Less is had from the heap, which has been written to before.
+constexpr size_t kReserveMin = size_t{4} << 20;
 
 /// process_vm_readv ends at a page without read permission; /proc/PID/mem does not.
 Result<void> copy(pid_t pid, std::span<const RemotePiece> pieces, std::byte* to) {
@@ -37,10 +41,13 @@ Result<void> copy(pid_t pid, std::span<const RemotePiece> pieces, std::byte* to)
   return {};
 }
 
+/// Gives memory of at least so many bytes.
+using Allocate = std::function<AlignedBytes(size_t)>;
+
 /// One space, which any thread may take on, and in whose copying any may take part.
 class Work {
  public:
-  explicit Work(TrackedSpace& space) : space_(space) {}
+  Work(TrackedSpace& space, const Allocate& allocate) : space_(space), allocate_(allocate) {}
 
   /// Whether it falls to the caller to scan().
   bool take_on() { return !taken_.exchange(true); }
@@ -72,7 +79,7 @@ class Work {
     pages_.dirty = TRY(space_.scan());
     uint64_t total = 0;
     for (const auto& run : pages_.dirty.written) total += run.count;
-    pages_.contents = allocate_aligned(total * kPageSize);
+    pages_.contents = allocate_(total * kPageSize);
     if (total != 0 && pages_.contents == nullptr) return failure("no memory to copy pages into");
     std::byte* to = pages_.contents.get();
     uint64_t room = 0;
@@ -97,6 +104,7 @@ class Work {
   }
 
   TrackedSpace& space_;
+  const Allocate& allocate_;
   std::atomic<bool> taken_ = false, is_scanned_ = false;
   std::atomic<size_t> next_ = 0, copied_ = 0;
   std::vector<Chunk> chunks_;  // fixed once is_scanned_
@@ -110,8 +118,9 @@ class Work {
 
 class PageReader::Reading {
  public:
-  explicit Reading(const std::vector<TrackedSpace*>& spaces) {
-    for (TrackedSpace* space : spaces) works_.emplace_back(*space);
+  Reading(const std::vector<TrackedSpace*>& spaces, Reserve reserve)
+      : reserve_(std::move(reserve)), allocate_([this](size_t size) { return allocate(size); }) {
+    for (TrackedSpace* space : spaces) works_.emplace_back(*space, allocate_);
   }
 
   /// Scans what nobody has taken on, and copies what was found there.
@@ -141,8 +150,19 @@ class PageReader::Reading {
     }
     return outcome;
   }
+  /// What nobody needed.
+  Reserve give_back() { return std::move(reserve_); }
 
  private:
+  AlignedBytes allocate(size_t size) {
+    const std::lock_guard lock(mutex_);
+    if (reserve_.memory == nullptr || size < kReserveMin || size > reserve_.size) return allocate_aligned(size);
+    return std::exchange(reserve_, {}).memory;
+  }
+
+  std::mutex mutex_;
+  Reserve reserve_;
+  const Allocate allocate_;
   std::deque<Work> works_;
 };
 
@@ -169,6 +189,18 @@ PageReader::~PageReader() {
   thread_.join();
 }
 
+void PageReader::reserve(uint64_t pages) {
+  // Some more than the last time.
+  const size_t size = pages * kPageSize * 5 / 4;
+  if (size >= kReserveMin && reserve_.size >= pages * kPageSize && reserve_.size / 2 <= size) return;
+  reserve_ = {};
+  if (size < kReserveMin) return;
+  reserve_.memory = allocate_aligned(size);
+  if (reserve_.memory == nullptr) return;
+  reserve_.size = size;
+  (void)::madvise(reserve_.memory.get(), size, MADV_POPULATE_WRITE);
+}
+
 /// Left to itself, the kernel has the thread run where it was woken, in the caller's place. False where there is no other processor.
 bool PageReader::keep_off(int processor) {
   if (processor == avoided_) return true;
@@ -181,7 +213,7 @@ bool PageReader::keep_off(int processor) {
 }
 
 void PageReader::begin(std::vector<TrackedSpace*> spaces) {
-  reading_ = std::make_shared<Reading>(spaces);
+  reading_ = std::make_shared<Reading>(spaces, std::exchange(reserve_, {}));
   if (!keep_off(::sched_getcpu())) return;
   {
     const std::lock_guard lock(mutex_);
@@ -195,6 +227,7 @@ PageReader::Outcome PageReader::finish() {
   // A thread that comes late finds nothing left to take on, and touches no space.
   reading->take_part();
   reading->help();
+  reserve_ = reading->give_back();
   return reading->take();
 }
 

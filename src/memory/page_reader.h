@@ -30,6 +30,9 @@ class PageReader {
   PageReader(const PageReader&) = delete;
   ~PageReader();
 
+  /// Gets memory ready into which a space with about `pages` written pages can be copied: the first writes to so much cost more than the copying. Few
+  /// pages need none, and give back what there was.
+  void reserve(uint64_t pages);
   /// Begins to read these spaces (borrowed), whose processes must stand still until finish() returns. finish() must follow.
   void begin(std::vector<TrackedSpace*> spaces);
 
@@ -42,10 +45,15 @@ class PageReader {
 
  private:
   class Reading;
+  struct Reserve {
+    AlignedBytes memory;
+    size_t size = 0;
+  };
   PageReader() = default;
   void serve();
   bool keep_off(int processor);
 
+  Reserve reserve_;
   std::shared_ptr<Reading> reading_;
   std::mutex mutex_;
   std::condition_variable offered_or_over_;
