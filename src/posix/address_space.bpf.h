@@ -108,7 +108,9 @@ static __noinline uint64_t own_pages(struct CollectRequest *request, uint64_t ad
   enum { kAnonymousPages = 1, kSwapEntries = 2 };  // MM_ANONPAGES, MM_SWAPENTS
   struct mm_struct___percpu_counters *mm = (void *)KERNEL(mm_struct, address);
   if (!bpf_core_field_exists(mm->rss_stat[0].counters)) return kUnknownPages;
-  return (uint64_t)(sum_of(request, &mm->rss_stat[kAnonymousPages]) + sum_of(request, &mm->rss_stat[kSwapEntries]));
+  // A page that goes out to swap in between is counted too little, not twice.
+  const int64_t swapped = sum_of(request, &mm->rss_stat[kSwapEntries]);
+  return (uint64_t)(swapped + sum_of(request, &mm->rss_stat[kAnonymousPages]));
 }
 
 static __always_inline void fill_mm_layout(struct mm_struct *mm, struct AddressSpaceRecord *record) {
