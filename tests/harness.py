@@ -159,7 +159,7 @@ def simulate_reboot(former_pids):
     boottime = int(time.clock_gettime(time.CLOCK_BOOTTIME))
     pathlib.Path("/proc/self/timens_offsets").write_text(f"monotonic -{max(uptime - 3, 0)} 0\nboottime -{max(boottime - 3, 0)} 0\n")
     os.sync()
-    pathlib.Path("/proc/sys/vm/drop_caches").write_text("3\n")
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("1\n")
     taken = []
     for pid in former_pids:
         try:

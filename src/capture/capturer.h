@@ -129,6 +129,7 @@ class Capturer {
   Result<void> begin_tracking(Space& space, TracedThread& thread);
   Result<void> update_mappings(Space& space, PausedState& state);
   void recall_inodes(const Space& space, PausedState& state);
+  bool is_known(const MappedInode& inode) const;
   void recall_inode(const MappedInode& inode, PausedState& state);
   Result<void> take_memory_inodes(PausedState& state);
   Result<void> take_memory_inode(MemoryInode& inode, PausedState& state);
@@ -249,6 +250,8 @@ class Capturer {
   posix::SocketOptionCache socket_options_;
   KnownPath& known_path(const posix::FileRecord& file);
   std::map<uint64_t, KnownPath> paths_;  ///< by file address
+  using WatchedFiles = std::map<std::pair<uint64_t, uint64_t>, std::string>;  ///< by mark's address and inode number: paths
+  WatchedFiles watched_files_;
   std::map<std::pair<uint32_t, std::string>, std::string> watched_paths_;  ///< by device and path within the file system
   Fd message_queues_;  ///< the directory of the group's POSIX message queues
   struct ClosedMessageQueue {

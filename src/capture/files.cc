@@ -74,6 +74,22 @@ Result<std::string> Capturer::Context::path_within_group(pid_t host_pid, uint32_
   return path;
 }
 
+/// What the kernel has forgotten it still had by the last checkpoint: nobody renames a file without its being remembered.
+Result<std::string> Capturer::Context::watched_file(pid_t host_pid, const posix::InotifyWatchRecord& watch) {
+  std::string& path = watched_files_[{watch.mark, watch.inode_number}];
+  if (watch.is_named != 0) {
+    path = TRY(path_within_group(host_pid, watch.device, posix::watched_path(watch)));
+    return path;
+  }
+  const auto last = capturer_.watched_files_.find({watch.mark, watch.inode_number});
+  if (last != capturer_.watched_files_.end()) path = last->second;
+  struct stat status {};
+  const bool is_there = !path.empty() && ::lstat(fmt::format("/proc/{}/root{}", host_pid, path).c_str(), &status) == 0;
+  if (is_there && status.st_ino == watch.inode_number) return path;
+  return passing_failure(fmt::format("it watches inode {}, whose name the kernel has forgotten: look at the file once (stat), and it is persisted",
+                                     watch.inode_number), Retry::later);
+}
+
 int64_t Capturer::Context::clock_offset_ns(int clock) const {
   return clock == CLOCK_MONOTONIC ? capturer_.monotonic_offset_ns_ : clock == CLOCK_BOOTTIME ? capturer_.boottime_offset_ns_ : 0;
 }
@@ -146,6 +162,7 @@ Result<void> Capturer::read_files(PausedState& state) {
     }
   }
   TRY(capture_in_flight(context, state));
+  watched_files_ = context.take_watched_files();
   socket_options_.forget_unmet();
   TRY(read_file_locks(context, state));
   TRY(read_directory_watches(state));

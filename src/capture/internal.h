@@ -87,6 +87,7 @@ class Capturer::Context final : public posix::CaptureContext {
   Result<std::string> path_of(const posix::FileSource& source) override;
   Result<Fd> duplicate(const posix::FileSource& source) override;
   Result<std::string> path_within_group(pid_t host_pid, uint32_t device, const std::string& path_in_file_system) override;
+  Result<std::string> watched_file(pid_t host_pid, const posix::InotifyWatchRecord& watch) override;
   int64_t clock_offset_ns(int clock) const override;
   Result<posix::ObjectId> message_queue(const posix::FileSource& source) override;
   Result<const posix::SocketQueue*> socket_queue(uint64_t sock, const posix::FileSource* receiver) override;
@@ -102,6 +103,8 @@ class Capturer::Context final : public posix::CaptureContext {
   };
   /// Takes the next message with descriptors that socket_queue() met; absent when there is none left.
   std::optional<InFlight> next_in_flight();
+  /// What watched_file() told.
+  WatchedFiles take_watched_files() { return std::move(watched_files_); }
   /// Keeps a descriptor until the capture is over.
   int keep(Fd fd) { return kept_.emplace_back(std::move(fd)).get(); }
   posix::FileRecord& keep(const posix::FileRecord& record) { return kept_records_.emplace_back(record); }
@@ -110,6 +113,7 @@ class Capturer::Context final : public posix::CaptureContext {
   Capturer& capturer_;
   PausedState& state_;
   std::set<uint64_t> seen_;
+  WatchedFiles watched_files_;
   std::map<pid_t, Fd> pidfds_;
   std::deque<posix::SocketQueue> queues_;
   std::deque<InFlight> in_flight_;

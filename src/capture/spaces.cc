@@ -157,6 +157,8 @@ Result<void> Capturer::track_spaces(StoppedGroup& group, PausedState& state) {
       if (traced == nullptr) traced = TRY(group.stop_sleeper(*thread));
       TRY(begin_tracking(*space, *traced));
     }
+    // Of what an attempt met that came to nothing not everything is known.
+    if (!std::ranges::all_of(space->inodes, [&](const MappedInode& inode) { return is_known(inode); })) space->mapped = false;
     if (!space->mapped || space->lock_seq != thread->mm_lock_seq) {
       mappings_changed_ = true;
       TRY(update_mappings(*space, state));
@@ -242,6 +244,8 @@ Result<void> Capturer::update_mappings(Space& space, PausedState& state) {
 void Capturer::recall_inodes(const Space& space, PausedState& state) {
   for (const auto& inode : space.inodes) recall_inode(inode, state);
 }
+
+bool Capturer::is_known(const MappedInode& inode) const { return memory_inodes_.contains(inode.object) || inodes_.contains(inode.object); }
 
 void Capturer::recall_inode(const MappedInode& inode, PausedState& state) {
   const posix::ObjectId id = inode.object;

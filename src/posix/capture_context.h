@@ -38,6 +38,8 @@ class CaptureContext {
   virtual Result<Fd> duplicate(const FileSource& source) = 0;
   /// A path of a file that no descriptor names, from its path within its file system (see watched_path).
   virtual Result<std::string> path_within_group(pid_t host_pid, uint32_t device, const std::string& path_in_file_system) = 0;
+  /// Where what an inotify instance watches is.
+  virtual Result<std::string> watched_file(pid_t host_pid, const InotifyWatchRecord& watch) = 0;
   /// The object of the POSIX message queue behind a descriptor.
   virtual Result<ObjectId> message_queue(const FileSource& source) = 0;
   /// What the group's CLOCK_MONOTONIC or CLOCK_BOOTTIME shows more than the machine's; 0 of other clocks.

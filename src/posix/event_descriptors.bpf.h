@@ -61,6 +61,8 @@ struct InotifyWatchRecord {
   uint32_t flags;                     ///< FSNOTIFY_MARK_FLAG_*
   uint32_t path_bytes;                ///< 0: the file system's root
   uint32_t link_count;                ///< 0: it has no name any more
+  uint32_t is_named;                  ///< 0: the kernel has forgotten its name (dentries are dropped when memory is short)
+  uint32_t reserved;
 };
 
 #ifdef __cplusplus
@@ -240,10 +242,12 @@ static __noinline int put_inotify_watch(struct Pass *pass, uint64_t address, uin
   record->mask = mark->fsn_mark.mask;
   record->flags = mark->fsn_mark.flags;
   record->link_count = inode->i_nlink;
+  record->reserved = 0;
   uint64_t alias = word_at(inode_address + FIELD_OFFSET(inode___marks, i_dentry.first));
   uint64_t size = alias ? copy_names(pass, alias - FIELD_OFFSET(dentry___alias, d_u.d_alias), (uint8_t *)(record + 1)) : 0;
   size = at_most(size, kPathBytesLimit);
   record->path_bytes = size;
+  record->is_named = alias != 0;
   finish_record(pass, &record->header, kInotifyWatchRecord, sizeof(*record) + size);
   return 1;
 }

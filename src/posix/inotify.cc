@@ -74,7 +74,7 @@ class InotifyKind final : public FileKind {
       record.set_number(watch->watch);
       record.set_mask(mask_of(*watch));
       if (watch->link_count == 0) return failure("it watches a file or directory that has no name any more");
-      record.set_path(TRY(context.path_within_group(source.host_pid, watch->device, watched_path(*watch))));
+      record.set_path(TRY(context.watched_file(source.host_pid, *watch)));
       record.set_inode_number(watch->inode_number);
     }
     std::ranges::sort(*inotify.mutable_watches(), {}, &InotifyWatch::number);
