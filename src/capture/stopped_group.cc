@@ -226,6 +226,7 @@ Result<void> StoppedGroup::take_up_again(const posix::ThreadBrief& before, Trace
 /// A transfer that the stop cut short goes on with the rest when the thread is let go.
 Result<void> StoppedGroup::continue_transfer(const posix::ThreadBrief& before, TracedThread& thread, const user_regs_struct& registers) {
   const Fd memory = TRY(open_process_memory(thread.tid()));
+  if (TRY(posix::is_to_be_made_again(registers, memory.get()))) return {};
   const auto wanted = TRY(posix::wanted_transfer(registers, memory.get()));
   if (!wanted || registers.rax >= wanted->count || TRY(has_signal(thread))) return {};
   if (!TRY(posix::last_message_is_whole(registers, registers.rax, memory.get()))) return {};

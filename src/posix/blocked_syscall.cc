@@ -14,6 +14,7 @@
 #include <span>
 
 #include "base/clock.h"
+#include "linux/process.h"
 
 namespace perdure::posix {
 
@@ -48,6 +49,14 @@ TimeoutArgument relative_timeout_of(uint64_t number, const uint64_t arguments[6]
       return (arguments[1] & FUTEX_CMD_MASK) == FUTEX_WAIT ? TimeoutArgument{Form::timespec_pointer, 3} : TimeoutArgument{};
     default: return {};
   }
+}
+
+Result<bool> is_to_be_made_again(const user_regs_struct& registers, int process_memory) {
+  if (registers.rax != registers.orig_rax) return false;
+  constexpr std::array<uint8_t, kSystemCallBytes> kSystemCall{0x0f, 0x05};
+  std::array<uint8_t, kSystemCallBytes> instruction{};
+  TRY(read_memory(process_memory, registers.rip, std::as_writable_bytes(std::span(instruction))));
+  return instruction == kSystemCall;
 }
 
 bool returns_eintr_when_stopped(uint64_t number) {

@@ -37,6 +37,10 @@ user_regs_struct with_remaining_timeout(const user_regs_struct& registers, int64
 /// Whether the call was made with what with_remaining_timeout() left.
 bool has_remaining_timeout(const CallArguments& call);
 
+/// Whether the thread stands in front of the instruction that has the kernel make its call again, though the call is still known as the one it is in:
+/// it was stopped once more right after the kernel had set that up (arch_do_signal_or_restart()). What looks like a result is the call's number.
+Result<bool> is_to_be_made_again(const user_regs_struct& registers, int process_memory);
+
 /// Whether a stop makes the call return EINTR although no signal came, so that it must be started again.
 bool returns_eintr_when_stopped(uint64_t number);
 

@@ -15,6 +15,7 @@
 #include "linux/process.h"
 #include "linux/ptrace.h"
 #include "linux_child.h"
+#include "posix/blocked_syscall.h"
 #include "posix/half_done_transfer.h"
 
 namespace perdure::posix {
@@ -171,6 +172,20 @@ TEST_F(HalfDone, ASendfile) {
   ASSERT_EQ(::lseek(file.get(), 30, SEEK_SET), 30);
   start_child();
   step_through(entered(SYS_sendfile, static_cast<uint64_t>(sockets_[1]), static_cast<uint64_t>(file.get()), 0, kTotal), 30, kTotal, queued(sockets_[0]));
+}
+
+TEST(BlockedSyscall, ANumberInFrontOfACallIsNoResult) {
+  const Fd memory(::open("/proc/self/mem", O_RDONLY | O_CLOEXEC));
+  const std::array<uint8_t, 4> code{0x0f, 0x05, 0x90, 0x90};
+  user_regs_struct registers{};
+  registers.orig_rax = registers.rax = SYS_recvfrom;
+  registers.rip = reinterpret_cast<uint64_t>(code.data());
+  EXPECT_TRUE(*is_to_be_made_again(registers, memory.get()));
+  registers.rip += 2;
+  EXPECT_FALSE(*is_to_be_made_again(registers, memory.get())) << "it has returned just as many bytes";
+  registers.rip -= 2;
+  registers.rax = 500;
+  EXPECT_FALSE(*is_to_be_made_again(registers, memory.get()));
 }
 
 TEST_F(HalfDone, WhatIsWanted) {
