@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -25,6 +26,7 @@ namespace {
 constexpr uint64_t kChunkPages = 32;
 /// Less is had from the heap, which has been written to before.
 constexpr size_t kReserveMin = size_t{4} << 20;
+constexpr uint64_t kSlackPages = 4096;
 
 /// process_vm_readv ends at a page without read permission; /proc/PID/mem does not.
 Result<void> copy(pid_t pid, std::span<const RemotePiece> pieces, std::byte* to) {
@@ -190,8 +192,10 @@ PageReader::~PageReader() {
 }
 
 void PageReader::reserve(uint64_t pages) {
-  // Some more than the last time.
-  const size_t size = pages * kPageSize * 5 / 4;
+  // Some more than the last time, and never what others may need.
+  const uint64_t free_pages = static_cast<uint64_t>(std::max(::sysconf(_SC_AVPHYS_PAGES), 0l));
+  const uint64_t wanted = pages + std::min(pages / 4, kSlackPages);
+  const size_t size = wanted > free_pages / 2 ? 0 : wanted * kPageSize;
   if (size >= kReserveMin && reserve_.size >= pages * kPageSize && reserve_.size / 2 <= size) return;
   reserve_ = {};
   if (size < kReserveMin) return;
