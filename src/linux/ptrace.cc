@@ -2,7 +2,6 @@
 
 #include <elf.h>
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,8 +25,9 @@ constexpr useconds_t kSleepStepUs = 50;
 Pace::Pace(bool gives_way) : begin_ns_(monotonic_ns()), gives_way_(gives_way) {}
 int64_t Pace::waited_ns() const { return monotonic_ns() - begin_ns_; }
 void Pace::step() const {
-  if (waited_ns() > kSpinNs) usleep(kSleepStepUs);
-  else if (gives_way_) sched_yield();
+  // Not sched_yield(2): each call costs its caller a whole slice, and where others want the processor, many cost it seconds.
+  if (gives_way_) usleep(1);
+  else if (waited_ns() > kSpinNs) usleep(kSleepStepUs);
 }
 
 Result<int> wait_for_thread(pid_t tid, int64_t timeout_ns) {

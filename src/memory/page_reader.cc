@@ -135,13 +135,12 @@ class PageReader::Reading {
   }
   /// Copies what others found, and waits for them.
   void help() {
-    constexpr bool kGivesWay = true;
     for (Work& work : works_) {
-      for (const Pace pace(kGivesWay); !work.is_scanned(); pace.step()) continue;
+      for (const Pace pace; !work.is_scanned(); pace.step()) continue;
       work.copy_chunks();
     }
     for (Work& work : works_) {
-      for (const Pace pace(kGivesWay); !work.is_copied(); pace.step()) continue;
+      for (const Pace pace; !work.is_copied(); pace.step()) continue;
     }
   }
   Outcome take() {
