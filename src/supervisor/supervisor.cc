@@ -83,10 +83,9 @@ Result<int> Supervisor::loop() {
         return failure("the group's init was killed, and the group with it: run the same command to resume it");
       }
       if (writer_->status().audit_failed) return failure(kAuditFailed);
-      // The program runs for at least as long as it was held up; how long that was when it came to nothing, nobody knows.
+      // The program runs for at least as long as it was held up, and as what followed may have kept it from a processor.
       const int64_t end_ns = monotonic_ns();
-      const int64_t held_up_ns = failing_since_ns_ == 0 ? last_pause_ns_ : end_ns - now_ns;
-      next_ns = std::max({next_ns + options_.period_ns, now_ns + 2 * held_up_ns, end_ns});
+      next_ns = std::max(next_ns + options_.period_ns, end_ns + (end_ns - now_ns));
     }
     const bool resting = waiting_.empty() && rest();
     std::array<pollfd, 4> wanted{{{init_ ? init_->socket() : attached_->pidfd(), POLLIN, 0},
