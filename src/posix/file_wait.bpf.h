@@ -58,9 +58,11 @@ enum WaitDirection { kWaitsForNoFile, kWaitsToReceive, kWaitsToSend };
 /// Of a system call whose first argument is the descriptor that it waits for.
 static __always_inline enum WaitDirection wait_direction(uint64_t call) {
   switch (call) {
-    case 0: case 19: case 43: case 45: case 47: case 288: case 299: case 327:  // read, readv, accept, recvfrom, recvmsg, accept4, recvmmsg, preadv2
+    // read, readv, accept, recvfrom, recvmsg, splice, accept4, recvmmsg, preadv2
+    case 0: case 19: case 43: case 45: case 47: case 275: case 288: case 299: case 327:
       return kWaitsToReceive;
-    case 1: case 20: case 40: case 42: case 44: case 46: case 307: case 328:  // write, writev, sendfile, connect, sendto, sendmsg, sendmmsg, pwritev2
+    // write, writev, sendfile, connect, sendto, sendmsg, sendmmsg, pwritev2
+    case 1: case 20: case 40: case 42: case 44: case 46: case 307: case 328:
       return kWaitsToSend;
     default: return kWaitsForNoFile;
   }

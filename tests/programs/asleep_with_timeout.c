@@ -58,6 +58,11 @@ static long in_clock_nanosleep(void* unused) {
   return not_before(until, syscall(SYS_clock_nanosleep, CLOCK_REALTIME, TIMER_ABSTIME, &until, NULL));
 }
 static long in_recv(void* fd) { return recv(*(int*)fd, (char[4]){0}, 4, 0); }
+static long in_splice(void* socket) {
+  int ends[2];
+  MUST(pipe(ends));
+  return splice(*(int*)socket, NULL, ends[1], NULL, 4, 0);
+}
 static long in_accept(void* fd) { return accept(*(int*)fd, NULL, NULL); }
 static long in_semtimedop(void* set) {
   struct sembuf operation = {0, -1, 0};
@@ -92,12 +97,14 @@ int main(int argc, char** argv) {
   sigemptyset(&blocked);
   sigaddset(&blocked, SIGUSR1);
   MUST(sigprocmask(SIG_BLOCK, &blocked, NULL));
-  int ends[2], pair[2], listener = bound(SOCK_STREAM, 0), set = MUST(semget(IPC_PRIVATE, 1, 0600));
+  int ends[2], pair[2], spliced[2], listener = bound(SOCK_STREAM, 0), set = MUST(semget(IPC_PRIVATE, 1, 0600));
   MUST(pipe(ends));
   MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+  MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, spliced));
   MUST(listen(listener, 1));
   const struct timeval timeout = {2, 0};
   MUST(setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout));
+  MUST(setsockopt(spliced[0], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout));
   MUST(setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout));
   struct mq_attr attributes = {.mq_maxmsg = 1, .mq_msgsize = 64};
   mqd_t queue = MUST(mq_open("/perdure-test", O_RDWR | O_CREAT, 0600, &attributes));
@@ -110,13 +117,14 @@ int main(int argc, char** argv) {
       SLEEPER("nanosleep", SYS_nanosleep, in_nanosleep, NULL),
       SLEEPER("clock_nanosleep", SYS_clock_nanosleep, in_clock_nanosleep, NULL),
       SLEEPER("recv", SYS_recvfrom, in_recv, &pair[0]),
+      SLEEPER("splice", SYS_splice, in_splice, &spliced[0]),
       SLEEPER("accept", SYS_accept, in_accept, &listener),
       SLEEPER("semtimedop", SYS_semtimedop, in_semtimedop, &set),
       SLEEPER("mq_timedreceive", SYS_mq_timedreceive, in_mq_receive, &queue),
       SLEEPER("sigtimedwait", SYS_rt_sigtimedwait, in_sigtimedwait, NULL),
       SLEEPER("futex", SYS_futex, in_futex, NULL),
   };
-  const long expected[] = {0, 0, 0, 0, 0, 0, -EAGAIN, -EAGAIN, -EAGAIN, -ETIMEDOUT, -EAGAIN, -ETIMEDOUT};
+  const long expected[] = {0, 0, 0, 0, 0, 0, -EAGAIN, -EAGAIN, -EAGAIN, -EAGAIN, -ETIMEDOUT, -EAGAIN, -ETIMEDOUT};
   enum { kCount = sizeof sleepers / sizeof *sleepers };
   const int64_t begin_ms = monotonic_ms();
   start_sleepers(sleepers, kCount);
