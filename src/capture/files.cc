@@ -74,7 +74,7 @@ Result<std::string> Capturer::Context::path_within_group(pid_t host_pid, uint32_
   return path;
 }
 
-/// What the kernel has forgotten it still had by the last checkpoint: nobody renames a file without its being remembered.
+/// Where the kernel has forgotten the name, the one of the last checkpoint serves if it still leads to the same inode.
 Result<std::string> Capturer::Context::watched_file(pid_t host_pid, const posix::InotifyWatchRecord& watch) {
   std::string& path = watched_files_[{watch.mark, watch.inode_number}];
   if (watch.is_named != 0) {

@@ -273,7 +273,7 @@ Result<void> Capturer::note_mapped_files(const Space& space, const PausedState& 
 
 /// The next epoch is taken to be like the last one; of a process that is new everything is read.
 void Capturer::reserve_pages() {
-  uint64_t pages = std::exchange(largest_reading_, 0);
+  uint64_t pages = largest_reading_;
   for (const auto& [mm, space] : spaces_) {
     if (space->stored.page_count() != 0 || cannot_be_read_) continue;
     const auto sizes = read_file(fmt::format("/proc/{}/statm", space->host_pid));
@@ -293,6 +293,7 @@ void Capturer::begin_reading_pages(PausedState& state) {
 /// What a scan has told it forgets: all that was read is kept, whatever fails.
 Result<void> Capturer::finish_reading_pages(PausedState& state, Figures& figures) {
   auto read = page_reader_->finish();
+  largest_reading_ = 0;
   figures.scan_ns = read.scanned_ns - state.scan_begin_ns;
   Result<void> result;
   size_t number = 0;

@@ -106,7 +106,7 @@ void StoppedGroup::give_back_stopped() {
       ++at;
       continue;
     }
-    (void)mend_interrupted_call(task, thread);
+    (void)mend_once(task, thread);
     return_to_signal(task, thread);
     held.push_back(std::move(thread));
     at = stopped_.erase(at);
@@ -188,9 +188,17 @@ Result<void> StoppedGroup::await_stops() {
   }
 }
 
+/// What fails is tried once more before the thread is let go.
+Result<void> StoppedGroup::mend_once(uint64_t task, TracedThread& thread) {
+  if (!unmended_.contains(task)) return {};
+  TRY(mend_interrupted_call(task, thread));
+  unmended_.erase(task);
+  return {};
+}
+
 /// Some calls return EINTR to whoever stops them, though no signal came: have the kernel take them up again (it still lets a handler interrupt them).
 Result<void> StoppedGroup::mend_interrupted_call(uint64_t task, TracedThread& thread) {
-  if (unmended_.erase(task) == 0 || thread.gone()) return {};
+  if (thread.gone()) return {};
   const user_regs_struct registers = TRY(thread.registers());
   if (static_cast<int64_t>(registers.orig_rax) < 0) return {};
   const posix::ThreadBrief& before = interrupted_.at(task);
@@ -306,7 +314,7 @@ Result<StoppedGroup> StoppedGroup::stop(posix::Collector& collector, const Optio
     if (!interrupted && !transferring && busy == nullptr) return group;
     const posix::ThreadBrief culprit = busy == nullptr ? posix::ThreadBrief{} : *busy;
     TRY(group.await_stops());
-    for (auto& [task, thread] : group.stopped_) TRY(group.mend_interrupted_call(task, thread));
+    for (auto& [task, thread] : group.stopped_) TRY(group.mend_once(task, thread));
     if (monotonic_ns() > deadline_ns && busy == nullptr) {
       return passing_failure("the group's threads come and go too fast to be stopped", Retry::later);
     }
@@ -323,7 +331,7 @@ Result<TracedThread*> StoppedGroup::stop_sleeper(const posix::ThreadBrief& threa
   TRY(await_stops());
   TracedThread* held = traced(thread.task);
   if (held == nullptr) return failure(fmt::format("thread {} exited", thread.tid));
-  TRY(mend_interrupted_call(thread.task, *held));
+  TRY(mend_once(thread.task, *held));
   return held;
 }
 

@@ -53,6 +53,7 @@ class StoppedGroup {
   Result<void> interrupt(const posix::ThreadBrief& thread);
   Result<void> await_stops();
   Result<void> refuse_uninterruptible() const;
+  Result<void> mend_once(uint64_t task, TracedThread& thread);
   Result<void> mend_interrupted_call(uint64_t task, TracedThread& thread);
   void give_back_stopped();
   void return_to_signal(uint64_t task, TracedThread& thread);
@@ -65,7 +66,7 @@ class StoppedGroup {
   std::vector<posix::ThreadBrief> threads_;
   std::map<uint64_t, TracedThread> stopped_;
   std::map<uint64_t, posix::ThreadBrief> interrupted_;  ///< how those threads were seen before
-  std::set<uint64_t> unmended_;                         ///< those that stopped just now
+  std::set<uint64_t> unmended_;                         ///< those of them whose calls were not seen to yet
   std::vector<TracedThread*> awaited_;
   bool shares_processor_ = false;  ///< one of those that are stopped runs where we do
   struct Continued {

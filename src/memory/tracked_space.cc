@@ -72,8 +72,6 @@ Result<DirtyPages> TrackedSpace::scan() {
     if (range.kind == TrackedRange::Kind::shared) TRY(scan_shared(range, dirty));
   }
   has_guards_ = !dirty.guards.empty();
-  for (const auto& run : dirty.written) dirty.page_count += run.count;
-  for (const auto& run : dirty.shared_written) dirty.page_count += run.count;
   return dirty;
 }
 

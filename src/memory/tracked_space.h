@@ -40,9 +40,8 @@ struct DirtyPages {
   };
   std::vector<Run> written;         ///< of the private ranges
   std::vector<Run> shared_written;  ///< of the others: their contents are for whoever keeps the inode's
-  std::vector<PageRun> zero;     ///< of anonymous ranges: pages that read as zero again since the last scan
-  std::vector<PageRun> guards;   ///< MADV_GUARD_INSTALL
-  uint64_t page_count = 0;
+  std::vector<PageRun> zero;        ///< of anonymous ranges: pages that read as zero again since the last scan
+  std::vector<PageRun> guards;      ///< MADV_GUARD_INSTALL
 };
 
 /// What is there and what is not, whenever it came or went.

@@ -229,7 +229,12 @@ static __always_inline bool put_mapping(struct Pass *pass, struct vm_area_struct
 /// The walk leaves out without a word what another thread (khugepaged, say) has locked to change it: what was read counts only if all of it
 /// was there and nothing changed meanwhile. (In kernels that lock each mapping by itself there, as 6.18.44 does.)
 static __always_inline void put_mappings(struct Pass *pass, struct task_struct *task) {
-  struct mm_struct *mm = KERNEL(mm_struct, ADDRESS(task, mm));
+  uint64_t address = ADDRESS(task, mm);
+  if (!address) {
+    pass->request->status = kPassNoTask;  // on its way out
+    return;
+  }
+  struct mm_struct *mm = KERNEL(mm_struct, address);
   if (pass->request->next == 0) pass->request->result = mm_sequence(mm);
   struct bpf_iter_task_vma vmas;
   if (bpf_iter_task_vma_new(&vmas, task, pass->request->next)) {

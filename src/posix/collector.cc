@@ -109,7 +109,7 @@ Result<void> status_result(uint32_t status, const char* what) {
     case kPassNoTask: return std::unexpected(Error{fmt::format("cannot read {}: no such task", what), ESRCH});
     case kPassStale: return std::unexpected(Error{fmt::format("cannot read {}: the PID namespace is gone", what), ESRCH});
     case kPassUnreadable:
-      return std::unexpected(Error{fmt::format("cannot read {}: the address space is locked or gone", what), EBUSY, Retry::later});
+      return std::unexpected(Error{fmt::format("cannot read {}: the address space is locked, or keeps changing", what), EBUSY, Retry::later});
     case kPassTooManySignals:
       return std::unexpected(Error{fmt::format("cannot read {}: a queue holds more than 32768 signals", what), E2BIG});
     case kPassUnreadableMessage:

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -91,6 +92,18 @@ static MAYBE_UNUSED void sleep_ms(int64_t milliseconds) {
   struct timespec left = {milliseconds / 1000, milliseconds % 1000 * 1000000};
   while (nanosleep(&left, &left) == -1 && errno == EINTR) {
   }
+}
+
+static MAYBE_UNUSED sigjmp_buf fault_escape;
+static MAYBE_UNUSED void leave_fault(int number) { siglongjmp(fault_escape, number); }
+
+/// Whether reading `address`, or writing back what is there, raises SIGSEGV. Takes the signal's handler.
+static MAYBE_UNUSED bool faults(volatile char* address, bool write) {
+  signal(SIGSEGV, leave_fault);
+  if (sigsetjmp(fault_escape, 1) != 0) return true;
+  const char value = *address;
+  if (write) *address = value;
+  return false;
 }
 
 /// First thing in main: takes the scratch directory from the command line.

@@ -1,23 +1,10 @@
 // Mappings keep their protection, page by page, and code written into memory runs; the contents of PROT_NONE and read-only pages are kept.
 // covers: mappings
-#include <setjmp.h>
-
 #include "check.h"
 
 enum { kPageSize = 4096, kPages = 16 };
-static sigjmp_buf escape;
-static void on_fault(int number) { siglongjmp(escape, number); }
-
-static bool faults(volatile char* address, bool write) {
-  if (sigsetjmp(escape, 1) != 0) return true;
-  if (write) *address = *address;
-  else (void)*address;
-  return false;
-}
-
 int main(int argc, char** argv) {
   begin(argc, argv);
-  signal(SIGSEGV, on_fault);
   char* memory = mmap(NULL, kPages * kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   fill_pattern(memory, kPages * kPageSize, 1);
   static const int kProtections[4] = {PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ | PROT_EXEC};

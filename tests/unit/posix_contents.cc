@@ -245,6 +245,7 @@ TEST(CollectorContents, AUserfaultfdNamesItsAddressSpace) {
   ASSERT_EQ(::ioctl(watch.get(), UFFDIO_REGISTER, &request), 0);
   const auto watched = collector->userfaultfd(watch.get());
   ASSERT_TRUE(watched) << watched.error().message();
+  EXPECT_NE(watched->context, 0u);
   struct stat own {};
   ASSERT_EQ(::stat("/proc/self/ns/pid", &own), 0);
   ASSERT_TRUE(collector->select_pid_namespace(static_cast<uint32_t>(own.st_ino)));
