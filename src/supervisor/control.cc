@@ -10,6 +10,10 @@
 #include <unistd.h>
 
 #include <array>
+#include <future>
+#include <list>
+#include <memory>
+#include <system_error>
 
 namespace perdure::supervisor {
 
@@ -87,13 +91,23 @@ ControlServer::~ControlServer() {
   ::unlink(path_.c_str());
 }
 
+/// One that waits (for a checkpoint to be durable, say) keeps no other waiting, unless there are very many.
 void ControlServer::run() {
+  constexpr size_t kConnectionsMax = 16;
+  std::list<std::future<void>> served;
   for (;;) {
     std::array<pollfd, 2> wanted{{{listener_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
     if (::poll(wanted.data(), wanted.size(), -1) < 0) continue;
     if (wanted[1].revents != 0) return;
-    const Fd connection(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (connection) serve(connection);
+    const auto connection = std::make_shared<Fd>(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!*connection) continue;
+    served.remove_if([](const auto& one) { return one.wait_for(std::chrono::seconds(0)) == std::future_status::ready; });
+    if (served.size() >= kConnectionsMax) served.pop_front();
+    try {
+      served.push_back(std::async(std::launch::async, [this, connection] { serve(*connection); }));
+    } catch (const std::system_error&) {
+      serve(*connection);
+    }
   }
 }
 

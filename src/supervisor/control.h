@@ -11,7 +11,8 @@
 
 namespace perdure::supervisor {
 
-/// Serves requests in a thread of its own. The handler runs there; it may block. The socket is 0600, and peers of another user are refused.
+/// Serves each request in a thread of its own. The handler runs there, beside others of its kind; it may block. The socket is 0600, and peers of
+/// another user are refused.
 class ControlServer {
  public:
   using Handler = std::function<nlohmann::json(const nlohmann::json& request)>;

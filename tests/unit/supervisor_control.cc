@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <future>
 #include <thread>
 
 #include "store_scratch.h"
@@ -39,6 +40,25 @@ TEST(ControlThreads, AnswersOneRequestAConnection) {
   const auto gone = call_supervisor(path, {{"command", "x"}});
   ASSERT_FALSE(gone);
   EXPECT_TRUE(gone.error().error_number == ENOENT || gone.error().error_number == ECONNREFUSED) << gone.error().message();
+}
+
+TEST(ControlThreads, ARequestThatWaitsKeepsNoOtherWaiting) {
+  store::testing::ScratchDirectory scratch;
+  const std::string path = scratch.path() + "/control";
+  std::promise<void> quick_one_was_served;
+  auto server = ControlServer::start(path, [&, served = quick_one_was_served.get_future().share()](const nlohmann::json& request) {
+    if (request["command"] == "quick") return nlohmann::json{{"echo", "quick"}};
+    const bool in_time = served.wait_for(std::chrono::seconds(30)) == std::future_status::ready;
+    return nlohmann::json{{"echo", in_time ? "slow" : "too slow"}};
+  });
+  ASSERT_TRUE(server) << server.error().message();
+  auto slow = std::async(std::launch::async, [&] { return call_supervisor(path, {{"command", "slow"}}); });
+  ASSERT_EQ(slow.wait_for(std::chrono::milliseconds(200)), std::future_status::timeout);  // by now it has surely come first
+  EXPECT_TRUE(call_supervisor(path, {{"command", "quick"}}));
+  quick_one_was_served.set_value();
+  const auto reply = slow.get();
+  ASSERT_TRUE(reply) << reply.error().message();
+  EXPECT_EQ((*reply)["echo"], "slow");
 }
 
 TEST(GroupDirectory, NamesArePlainPathComponents) {
