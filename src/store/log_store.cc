@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "store/cleaner.h"
+#include "store/difference.h"
 #include "store/epoch_writer.h"
 #include "store/newest.h"
 #include "store/properties.h"
@@ -103,6 +104,12 @@ class LogStore : public Store {
     Index index = TRY(index_of(epoch));
     auto segments = segments_of(index, segments_);
     return make_view(record->info, std::move(index), PageReader(std::move(segments), opened_.id));
+  }
+
+  Result<Changes> changes_back_to(EpochNumber epoch) const override {
+    if (epoch < oldest_ || history_.find(epoch) == nullptr) return failure(fmt::format("the store has no epoch {}", epoch));
+    const Index index = TRY(index_of(epoch));
+    return difference(newest_.index(), index, PageReader(segments_of(index, segments_), opened_.id));
   }
 
   std::optional<uint64_t> page_hash(SpaceId space, uint64_t page) const override {

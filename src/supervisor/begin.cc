@@ -48,6 +48,28 @@ Result<int> innermost_pid(pid_t pid) {
   return std::atoi(line.c_str() + line.find_last_of(" \t") + 1);
 }
 
+/// All that a restore needs of an epoch.
+struct WholeEpoch {
+  std::unique_ptr<store::View> view;
+  posix::ObjectTree tree;
+};
+
+Result<WholeEpoch> read_epoch(const store::Store& store, store::EpochNumber epoch) {
+  auto view = TRY(store.view(epoch));
+  TRY(view->verify());
+  auto tree = TRY(posix::ObjectTree::decode(view->objects()));
+  return WholeEpoch{std::move(view), std::move(tree)};
+}
+
+/// The next checkpoint holds what changes from here on, which is not what has changed since the last one.
+Result<void> go_back_to(store::Store& store, store::EpochNumber epoch) {
+  if (epoch == store.last_epoch()) return {};
+  store::EpochInfo info{.epoch = store.last_epoch() + 1, .realtime_ns = realtime_ns()};
+  info.attributes = encode_figures({});
+  TRY(store.append(info, TRY(store.changes_back_to(epoch))));
+  return {};
+}
+
 }  // namespace
 
 Result<void> Supervisor::prepare_signals() {
@@ -73,7 +95,6 @@ Result<std::unique_ptr<store::Store>> Supervisor::open_store() {
     if (options_.restore_epoch) return failure(fmt::format("there is no group '{}' under {}", options_.name, options_.root));
     auto store = TRY(store::Store::create(directory_, store_options));
     TRY(store->set_property(kCommandProperty, joined(options_.command)));
-    TRY(store->set_property(kStateProperty, kStateLive));
     return store;
   }
   auto opened = store::Store::open(directory_, store_options);
@@ -92,7 +113,6 @@ Result<std::unique_ptr<store::Store>> Supervisor::open_store() {
                                options_.name, shown(*command), options_.name));
   }
   resume_ = store->last_epoch() > 0 && (options_.restore_epoch.has_value() || !state || *state != kStateEnded);
-  TRY(store->set_property(kStateProperty, kStateLive));
   return store;
 }
 
@@ -173,9 +193,7 @@ Result<void> Supervisor::start_program() {
   return {};
 }
 
-Result<void> Supervisor::restore_epoch(const store::View& view) {
-  TRY(view.verify());
-  const auto tree = TRY(posix::ObjectTree::decode(view.objects()));
+Result<void> Supervisor::restore_epoch(store::Store& store, const store::View& view, const posix::ObjectTree& tree) {
   const posix::Group& group = *TRY(tree.group());
   TRY(enter_namespaces(GroupClocks{group.monotonic_ns(), group.boottime_ns()}, posix::group_terminal_number(tree)));
   posix::RestoreContext context(tree, view, *init_, streams_);
@@ -188,6 +206,7 @@ Result<void> Supervisor::restore_epoch(const store::View& view) {
   capturer_->note_restored_inodes(context.made_inodes());
   TRY(capturer_->take_over(view, tree, processes, TRY(context.elapsed_ns())));
   TRY(rebuilt.finish());
+  TRY(go_back_to(store, view.info().epoch));
   capturer_->note_restored_inodes(context.made_inodes());
   root_pid_ = group.root_pid();
   capturer_->set_root_pid(root_pid_);
@@ -197,21 +216,21 @@ Result<void> Supervisor::restore_epoch(const store::View& view) {
 /// From the wanted epoch, or else from the newest that is whole.
 Result<void> Supervisor::restore_program(store::Store& store) {
   const auto history = store.history();
-  std::optional<Error> first_error;
+  std::optional<Error> damage;
   for (auto info = history.rbegin(); info != history.rend(); ++info) {
     if (options_.restore_epoch.value_or(0) != 0 && info->epoch != *options_.restore_epoch) continue;
-    auto restored = [&]() -> Result<void> { return restore_epoch(*TRY(store.view(info->epoch))); }();
-    if (restored) {
-      resumed_epoch_ = info->epoch;
-      if (first_error) complain(fmt::format("group '{}' was resumed from epoch {}, since a newer one is damaged", options_.name, info->epoch));
-      return {};
+    auto epoch = read_epoch(store, info->epoch);
+    if (!epoch) {
+      if (!damage) damage = std::move(epoch.error()).in(fmt::format("epoch {} is damaged", info->epoch));
+      continue;
     }
-    complain(fmt::format("epoch {} cannot be restored: {}", info->epoch, restored.error().message()));
-    if (!first_error) first_error = restored.error();
-    constexpr int kBadFile = EBADMSG;
-    if (restored.error().error_number != kBadFile) break;
+    auto restored = restore_epoch(store, *epoch->view, epoch->tree);
+    if (!restored) return std::unexpected(std::move(restored.error()).in(fmt::format("epoch {} cannot be restored", info->epoch)));
+    resumed_epoch_ = info->epoch;
+    if (damage) complain(fmt::format("{}: group '{}' was resumed from epoch {}", damage->message(), options_.name, info->epoch));
+    return {};
   }
-  if (first_error) return std::unexpected(*first_error);
+  if (damage) return std::unexpected(*damage);
   return failure(fmt::format("group '{}' has no epoch {}", options_.name, options_.restore_epoch.value_or(0)));
 }
 

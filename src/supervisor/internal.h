@@ -44,7 +44,7 @@ class Supervisor {
   Result<void> attach_process();
   Result<void> start_program();
   Result<void> restore_program(store::Store& store);
-  Result<void> restore_epoch(const store::View& view);
+  Result<void> restore_epoch(store::Store& store, const store::View& view, const posix::ObjectTree& tree);
   Result<int> loop();
   bool rest();
   bool hear_from_init();

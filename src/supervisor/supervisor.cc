@@ -39,6 +39,7 @@ Result<int> Supervisor::run() {
   } else {
     TRY(start_program());
   }
+  TRY(store->set_property(kStateProperty, kStateLive));
   // Without the watch, a resting group is looked at once a period.
   if (!init_) {
     // An attached group lies in no namespace of its own that could be watched.
