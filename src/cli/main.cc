@@ -1,5 +1,7 @@
 // The perdure command: words in, one room's call, words out.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <optional>
@@ -29,9 +31,18 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error, int argc, ch
   return perdure::cli::kUsageError;
 }
 
+/// Standard streams that the caller has closed would become files of our own, and these the program's standard streams.
+void fill_standard_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    // The lowest free number is the one that is given.
+    if (fcntl(stream, F_GETFD) < 0) (void)::open("/dev/null", O_RDWR);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  fill_standard_streams();
   CLI::App app{"Perdure makes unmodified programs persistent."};
   app.require_subcommand(1);
   app.set_version_flag("--version", "perdure " PERDURE_VERSION);

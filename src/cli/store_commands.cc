@@ -1,6 +1,5 @@
 // Commands that read a group's store: inspect, verify, rm.
 #include <fmt/format.h>
-#include <google/protobuf/util/json_util.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 #include <iostream>
 
 #include "cli/commands.h"
+#include "cli/object_json.h"
 #include "posix/object_tree.h"
 #include "supervisor/group_directory.h"
 
@@ -51,14 +51,6 @@ std::string summary(const posix::Object& object) {
   }
 }
 
-Result<std::string> as_json(const posix::Object& object) {
-  std::string text;
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  if (!google::protobuf::util::MessageToJsonString(object, &text, options).ok()) return failure("an object cannot be shown as JSON");
-  return text;
-}
-
 Result<void> inspect(const StoreArguments& arguments) {
   const auto store = TRY(open_group_store(arguments.root, arguments.name));
   const auto view = TRY(store->view(TRY(find_epoch(*store, arguments.name, arguments.at))));
@@ -68,7 +60,7 @@ Result<void> inspect(const StoreArguments& arguments) {
   else fmt::print("epoch {}\n", view->info().epoch);
   for (const auto& [id, object] : tree.objects()) {
     if (arguments.as_json) {
-      fmt::print("{}\"{}\":{}", separator, id, TRY(as_json(object)));
+      fmt::print("{}\"{}\":{}", separator, id, object_json(object).dump());
       separator = ",\n";
     } else {
       const uint64_t pages = view->page_count(id);

@@ -227,7 +227,7 @@ Result<void> Supervisor::restore_program(store::Store& store) {
     auto restored = restore_epoch(store, *epoch->view, epoch->tree);
     if (!restored) return std::unexpected(std::move(restored.error()).in(fmt::format("epoch {} cannot be restored", info->epoch)));
     resumed_epoch_ = info->epoch;
-    if (damage) complain(fmt::format("{}: group '{}' was resumed from epoch {}", damage->message(), options_.name, info->epoch));
+    if (damage) complain(fmt::format("{}; group '{}' goes on from epoch {}", damage->message(), options_.name, info->epoch));
     return {};
   }
   if (damage) return std::unexpected(*damage);
