@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A process that runs already is persisted with all that it has forked, whichever of its threads did."""
+"""A process that runs already is persisted with all that it has forked, whichever of its threads did, and comes back so."""
 
 import contextlib
 import os
@@ -75,6 +75,12 @@ class Family:
     def pids(self):
         return [self.process.pid, *harness.descendants(self.process.pid)] if self.process.poll() is None else []
 
+    def blank(self):
+        """Overwrites what they wrote, so that what is there later was written later."""
+        for role in ROLES:
+            with open(self.directory / role, "r+b") as file:
+                file.write(b" " * os.path.getsize(file.name))
+
     def kill(self, supervisor=None):
         """SIGKILL to all at once; a supervisor first, which would otherwise see the group end."""
         pids = [*([supervisor] if supervisor else []), *self.pids()]
@@ -111,5 +117,22 @@ def every_descendant_is_taken():
         wait_until(lambda: not family.cgroups(), "the supervisor lets go of them")
 
 
+def whole_family_is_restored():
+    with attached_family() as (one, family, name):
+        before = family.reports()
+        one.perdure("checkpoint", name)
+        family.kill(one.state(name)["supervisor_pid"])
+        expect(one.state(name)["state"] == "crashed", f"ps of a group that was killed: {one.state(name)}")
+        family.blank()
+        one.perdure("restore", "--detach", name)
+        wait_until(lambda: all(family.report(role) for role in ROLES), "all three count on")
+        for role, (pid, parent, token, count) in family.reports().items():
+            expect((pid, token) == (before[role][0], before[role][2]), f"{role} is another than {before[role]}: {pid}, {token}")
+            expect(role == "first" or parent == before["first"][0], f"{role} is a child of {parent}, not of {before['first'][0]}")
+            expect(int(count) >= int(before[role][3]), f"{role} counts {count}, before the checkpoint {before[role][3]}")
+            wait_until(lambda role=role, count=count: family.report(role)[3] != count, f"{role} counts on")
+        expect(len(one.state(name)["pids"]) == len(ROLES), f"ps of the restored group: {one.state(name)}")
+
+
 if __name__ == "__main__":
-    sys.exit(harness.run_cases([every_descendant_is_taken]))
+    sys.exit(harness.run_cases([every_descendant_is_taken, whole_family_is_restored]))
