@@ -4,6 +4,7 @@
 import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -134,5 +135,22 @@ def whole_family_is_restored():
         expect(len(one.state(name)["pids"]) == len(ROLES), f"ps of the restored group: {one.state(name)}")
 
 
+def family_outlives_its_supervisor():
+    with attached_family() as (one, family, name):
+        os.kill(one.state(name)["supervisor_pid"], signal.SIGKILL)
+        wait_until(lambda: one.state(name)["state"] == "crashed", "the supervisor is gone")
+        before = family.reports()
+        wait_until(lambda: all(family.report(role)[3] != before[role][3] for role in ROLES), "all three count on")
+        left = family.cgroups()
+        members = [set((directory / "cgroup.procs").read_text().split()) for directory in left]
+        expect(members == [{before[role][0] for role in ROLES}], f"they are not in the cgroup made for them: {members}")
+        one.perdure("attach", "--detach", "--name", name, family.process.pid)
+        one.perdure("detach", name)
+        wait_until(lambda: family.cgroups() == left, "the next supervisor puts them back")
+        family.kill()
+        one.perdure("restore", "--detach", name)
+        expect(not family.cgroups(), f"an empty cgroup was left: {family.cgroups()}")
+
+
 if __name__ == "__main__":
-    sys.exit(harness.run_cases([every_descendant_is_taken, whole_family_is_restored]))
+    sys.exit(harness.run_cases([every_descendant_is_taken, whole_family_is_restored, family_outlives_its_supervisor]))
