@@ -71,6 +71,12 @@ def attached(name):
             program.kill()
 
 
+def idle_run_costs_nothing():
+    with shelf() as one:
+        one.perdure("run", "--detach", "--name", "idle", *PERIOD, "--", "sleep", "1000")
+        expect_no_costs(one, "idle")
+
+
 def idle_attached_group_costs_nothing():
     name = f"idle{os.getpid()}"
     with attached(name) as (one, program):
@@ -83,4 +89,4 @@ def idle_attached_group_costs_nothing():
 
 
 if __name__ == "__main__":
-    sys.exit(harness.run_cases([idle_attached_group_costs_nothing]))
+    sys.exit(harness.run_cases([idle_run_costs_nothing, idle_attached_group_costs_nothing]))
