@@ -118,6 +118,11 @@ Result<bool> Capturer::idle() {
   return unchanged(TRY(present_threads()));
 }
 
+Result<posix::WakeWatch> Capturer::watch_wakes() const {
+  if (options_.cgroup_id != 0) return posix::WakeWatch::of_cgroup(options_.cgroup_id, collector_.cgroup_level());
+  return posix::WakeWatch::of_pid_namespace(static_cast<uint32_t>(options_.pid_namespace));
+}
+
 /// To interrupt a sleeper is not for free: that is for those which keep waking, and, from the second attempt on, for those which woke. One in
 /// the midst of a transfer, which would be cut short, is left alone for longer.
 void Capturer::choose_restless(int attempt) {

@@ -27,6 +27,7 @@
 #include "posix/capture_context.h"
 #include "posix/collector.h"
 #include "posix/task_capture.h"
+#include "posix/wake_watch.h"
 #include "store/changes.h"
 
 namespace perdure::capture {
@@ -92,6 +93,8 @@ class Capturer {
   Result<void> look();
   /// Whether nothing ran since the last checkpoint, as far as can be seen now.
   Result<bool> idle();
+  /// What tells when idle() ends.
+  Result<posix::WakeWatch> watch_wakes() const;
   /// When capture() should be called at the latest, idle or not, for a sleeper whose time is over then; absent without.
   std::optional<int64_t> next_overdue_ns() const { return sleeps_.next_overdue_ns(); }
   /// Whether any process of the group is left (zombies included), as of the last capture().

@@ -113,13 +113,17 @@ void add_common(CLI::App& command, RunArguments& arguments) {
   command.add_flag("--strict", arguments.options.strict, "end the program when it cannot be persisted");
   command.add_flag("--detach", arguments.options.detach,
                    "run in the background: return when the first checkpoint is durable; output goes to the file 'output' in the group's directory");
-  command.add_option("--on-supervisor-exit", arguments.on_supervisor_exit, "what becomes of the program when perdure dies")
-      ->check(CLI::IsMember({"kill", "continue"}))
-      ->capture_default_str();
   command.add_option("--mutate", arguments.disabled_kinds, "leave out the capture of a kind, or of a field of the records (to prove the tests)")
       ->allow_extra_args(false)
       ->check(CLI::IsMember(capture::known_mutations()) | CLI::IsMember(capture::record_fields()))
       ->group("");
+}
+
+/// Not for `attach`: a process that Perdure did not start is not Perdure's to kill.
+void add_on_supervisor_exit(CLI::App& command, RunArguments& arguments) {
+  command.add_option("--on-supervisor-exit", arguments.on_supervisor_exit, "what becomes of the program when perdure dies")
+      ->check(CLI::IsMember({"kill", "continue"}))
+      ->capture_default_str();
 }
 
 }  // namespace
@@ -130,6 +134,7 @@ void add_run(CLI::App& app, int& status) {
   command->add_option("--name", arguments->options.name, "name of the group (default: the program's)");
   command->add_option("--user", arguments->user, "run the program as this user");
   add_common(*command, *arguments);
+  add_on_supervisor_exit(*command, *arguments);
   command->add_option("program", arguments->options.command, "the program and its arguments")->required();
   command->positionals_at_end();
   command->callback([arguments, &status] { status = run(*arguments); });
@@ -139,6 +144,7 @@ void add_run(CLI::App& app, int& status) {
   restore->add_option("name", restored->options.name, "name of the group")->required();
   restore->add_option("--at", restored->at, "epoch or label to restore (default: the newest epoch)");
   add_common(*restore, *restored);
+  add_on_supervisor_exit(*restore, *restored);
   restore->callback([restored, &status] { status = bring_back(*restored); });
 }
 

@@ -129,6 +129,8 @@ class Collector {
   /// The group is the tasks of the cgroup v2 with this id (its directory's inode number) and of those below it. At least one
   /// task must be in it.
   Result<void> select_cgroup(uint64_t id);
+  /// How deep that cgroup lies below the root.
+  uint32_t cgroup_level() const { return group_.cgroup_level; }
 
   /// From now on what is left of a timer is what was left of it at `monotonic_ns` (CLOCK_MONOTONIC of the initial time namespace).
   void set_moment(int64_t monotonic_ns) { group_.monotonic_ns = static_cast<uint64_t>(monotonic_ns); }

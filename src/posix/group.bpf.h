@@ -1,11 +1,12 @@
 // How the tasks of a group are found: along the number table of a PID namespace, without a walk over the whole machine. Kernel side only.
 #pragma once
 
+#include "posix/cgroup.bpf.h"
 #include "posix/kernel.bpf.h"
 #include "posix/record.bpf.h"
 #include "posix/task.bpf.h"
 
-enum { kPidTableLevels = 6, kPidTableShift = 6, kPidTableMask = 63, kPidLimit = 1 << 22, kCgroupDepthLimit = 256 };
+enum { kPidTableLevels = 6, kPidTableShift = 6, kPidTableMask = 63, kPidLimit = 1 << 22 };
 
 /// A place in the number table (an XArray of struct pid).
 struct PidCursor {
@@ -72,29 +73,6 @@ static __always_inline struct pid_namespace *host_namespace(void) {
   return KERNEL(pid_namespace, pid_namespace_at(self, self->level));
 }
 
-static __always_inline uint64_t cgroup_id_at(uint64_t cgroup, uint32_t level) {
-  uint64_t ancestors = cgroup + FIELD_OFFSET(cgroup, ancestors);
-  return KERNEL(cgroup, word_at(ancestors + (uint64_t)level * 8))->kn->id;
-}
-
-/// Whether the task is in the group's cgroup, which lies at a known depth, or in one below.
-static __always_inline bool in_cgroup(struct task_struct *task, struct CollectRequest *request) {
-  uint64_t cgroup = ADDRESS(task->cgroups, dfl_cgrp);
-  if ((uint32_t)KERNEL(cgroup, cgroup)->level < request->cgroup_level) return false;
-  return cgroup_id_at(cgroup, request->cgroup_level) == request->cgroup_id;
-}
-
-/// The depth at which a task's cgroup, or one above it, has the id asked for; -1 when none has.
-static __always_inline int cgroup_level_of(struct task_struct *task, uint64_t cgroup_id) {
-  uint64_t cgroup = ADDRESS(task->cgroups, dfl_cgrp);
-  int level = KERNEL(cgroup, cgroup)->level;
-  REPEAT(kCgroupDepthLimit) {
-    if (level < 0 || cgroup_id_at(cgroup, level) == cgroup_id) break;
-    level--;
-  }
-  return level;
-}
-
 /// The namespace whose numbers are walked: the group's own, or the caller's when a cgroup says who belongs to the group.
 static __always_inline struct pid_namespace *walked_namespace(struct CollectRequest *request) {
   if (request->filter == kFilterCgroup) return host_namespace();
@@ -120,5 +98,5 @@ static __always_inline struct pid_namespace *walked_namespace(struct CollectRequ
   } while (0)
 
 static __always_inline bool is_member(struct CollectRequest *request, uint64_t task) {
-  return request->filter != kFilterCgroup || in_cgroup(KERNEL(task_struct, task), request);
+  return request->filter != kFilterCgroup || in_cgroup(KERNEL(task_struct, task), request->cgroup_id, request->cgroup_level);
 }

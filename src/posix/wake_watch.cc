@@ -30,14 +30,26 @@ WakeWatch::WakeWatch(WakeWatch&&) noexcept = default;
 WakeWatch& WakeWatch::operator=(WakeWatch&&) noexcept = default;
 WakeWatch::~WakeWatch() = default;
 
-Result<WakeWatch> WakeWatch::create(uint32_t pid_namespace) {
+Result<WakeWatch> WakeWatch::create() {
   auto program = std::make_unique<Program>();
   program->skeleton.reset(wake__open_and_load());
   if (!program->skeleton) return system_error("load the BPF program that watches for waking tasks (see perdure doctor)");
-  program->skeleton->bss->watched_namespace = pid_namespace;
   program->ring.reset(ring_buffer__new(bpf_map__fd(program->skeleton->maps.wakes), take, nullptr, nullptr));
   if (!program->ring) return system_error("map the ring buffer of waking tasks");
   return WakeWatch(std::move(program));
+}
+
+Result<WakeWatch> WakeWatch::of_pid_namespace(uint32_t inode) {
+  WakeWatch watch = TRY(create());
+  watch.program_->skeleton->bss->watched_namespace = inode;
+  return watch;
+}
+
+Result<WakeWatch> WakeWatch::of_cgroup(uint64_t id, uint32_t level) {
+  WakeWatch watch = TRY(create());
+  watch.program_->skeleton->bss->watched_cgroup = id;
+  watch.program_->skeleton->bss->watched_cgroup_level = level;
+  return watch;
 }
 
 Result<void> WakeWatch::arm() {

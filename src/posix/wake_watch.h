@@ -8,10 +8,13 @@
 
 namespace perdure::posix {
 
-/// Watches the tasks of one PID namespace. BPF programs are attached to the scheduler's tracepoints only between arm() and disarm().
+/// Watches the tasks of one group. BPF programs are attached to the scheduler's tracepoints only between arm() and disarm().
 class WakeWatch {
  public:
-  static Result<WakeWatch> create(uint32_t pid_namespace);
+  /// The group is the tasks of a PID namespace, by its inode number.
+  static Result<WakeWatch> of_pid_namespace(uint32_t inode);
+  /// The group is the tasks of a cgroup v2 and of those below it, by its id and its depth below the root cgroup.
+  static Result<WakeWatch> of_cgroup(uint64_t id, uint32_t level);
   WakeWatch(WakeWatch&&) noexcept;
   WakeWatch& operator=(WakeWatch&&) noexcept;
   ~WakeWatch();
@@ -25,6 +28,7 @@ class WakeWatch {
  private:
   struct Program;
   explicit WakeWatch(std::unique_ptr<Program> program);
+  static Result<WakeWatch> create();
   std::unique_ptr<Program> program_;
 };
 

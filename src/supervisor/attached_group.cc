@@ -35,12 +35,23 @@ Result<std::string> cgroup_of(pid_t pid) {
   return failure(fmt::format("process {} is in no cgroup of version 2", pid));
 }
 
+/// The kernel lists a child with the thread that forked it. A process that ends meanwhile has none.
+std::set<pid_t> children_of(pid_t pid) {
+  std::set<pid_t> children;
+  std::error_code error;
+  std::filesystem::directory_iterator thread(fmt::format("/proc/{}/task", pid), error);
+  for (; !error && thread != std::filesystem::directory_iterator(); thread.increment(error)) {
+    const auto list = read_file(thread->path() / "children");
+    if (!list) continue;
+    std::istringstream numbers(*list);
+    for (pid_t child = 0; numbers >> child;) children.insert(child);
+  }
+  return children;
+}
+
 void add_descendants(pid_t pid, std::set<pid_t>& found) {
   if (!found.insert(pid).second) return;
-  const auto threads = read_file(fmt::format("/proc/{0}/task/{0}/children", pid));
-  if (!threads) return;
-  std::istringstream children(*threads);
-  for (pid_t child = 0; children >> child;) add_descendants(child, found);
+  for (const pid_t child : children_of(pid)) add_descendants(child, found);
 }
 
 }  // namespace

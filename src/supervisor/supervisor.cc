@@ -41,9 +41,7 @@ Result<int> Supervisor::run() {
   }
   TRY(store->set_property(kStateProperty, kStateLive));
   // Without the watch, a resting group is looked at once a period.
-  if (!init_) {
-    // An attached group lies in no namespace of its own that could be watched.
-  } else if (auto watch = posix::WakeWatch::create(static_cast<uint32_t>(init_->pid_namespace()))) watch_ = std::move(*watch);
+  if (auto watch = capturer_->watch_wakes()) watch_ = std::move(*watch);
   if (terminal_) terminal_->connect();
   writer_ = std::make_unique<Writer>(std::move(store), Writer::Limits{});
   last_epoch_ = writer_->status().durable;

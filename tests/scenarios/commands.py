@@ -118,6 +118,7 @@ def usage_errors():
         one.fails("restore", "absent", status=125, says="absent")
         one.fails("exec", "absent", "--", "true", status=125, says="absent")
         one.fails("attach", "word", status=2, says="word")
+        one.fails("attach", "--on-supervisor-exit", "kill", os.getpid(), status=2, says="no option '--on-supervisor-exit'")
         one.fails("attach", "4194304", status=125, says="no process")
         expect(json.loads(one.perdure("ps", "--json").stdout) == [], "ps lists groups where there are none")
 
