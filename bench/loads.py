@@ -14,7 +14,7 @@ import harness
 READY_SECONDS = 120
 # What is kept of an epoch's history costs disk.
 KEPT_BYTES = 4 << 30
-PARTS = ("pause_us", "stop_us", "objects_us", "scan_us", "copy_us")
+PARTS = ("pause_us", "stop_us", "objects_us", "scan_us", "copy_us", "resume_us")
 
 
 @dataclasses.dataclass

@@ -66,7 +66,8 @@ def rate_figure(name, options, taken):
 def pause(context, name, options):
     series, dirty, taken = series_of(context, options)
     context.say(name, context.results.save_pauses(name, series))
-    pages = f"{median(dirty['perdure']):.0f} dirty pages, the floor {median(dirty['floor']):.0f}"
+    parts = " + ".join(f"{part.removesuffix('_us')} {median(series[part]):.0f}" for part in loads.PARTS[1:])
+    pages = f"{median(dirty['perdure']):.0f} dirty pages, the floor {median(dirty['floor']):.0f}; {parts}"
     figures = [Figure(name, median(series["perdure"]), median(series["floor"]), goal=FLOOR_GOAL, note=pages),
                Figure(f"{name}, witness", median(series["witness under perdure"]), median(series["witness under the floor"]), reference_name="its witness"),
                Figure(f"{name}, p99.9", *(quantile(series[who], 0.999) for who in ("perdure", "floor")))]

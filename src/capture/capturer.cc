@@ -192,14 +192,18 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   identities_.begin();
   outside_files_.begin(realtime_ns());
   const int64_t begin_ns = monotonic_ns();
+  int64_t read_ns = 0;
   Result<void> read;
   {
     auto group = TRY(StoppedGroup::stop(collector_, stop_options()));
     figures.stop_ns = monotonic_ns() - begin_ns;
     read = read_stopped(group, state, checkpoint);
     stopped_threads = group.threads();
+    read_ns = monotonic_ns();
   }
-  figures.pause_ns = monotonic_ns() - begin_ns;
+  const int64_t end_ns = monotonic_ns();
+  figures.resume_ns = end_ns - read_ns;
+  figures.pause_ns = end_ns - begin_ns;
   keep_pages(state);
   TRY(std::move(read));
   for (const auto& [mm, presence] : state.presence) settle_pages(*spaces_.at(mm), presence);

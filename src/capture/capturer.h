@@ -39,6 +39,7 @@ struct Figures {
   int64_t objects_ns = 0;  ///< reading kernel objects
   int64_t scan_ns = 0;     ///< finding the dirty pages, beside the objects
   int64_t copy_ns = 0;     ///< copying what was not copied yet when the objects were read
+  int64_t resume_ns = 0;   ///< letting all threads go again
   uint64_t dirty_pages = 0;
   uint64_t thread_count = 0;
   uint64_t process_count = 0;

@@ -16,6 +16,7 @@ nlohmann::json history_report(const store::Store& store) {
                       {"objects_us", static_cast<double>(figures.pause.objects_ns) / 1000},
                       {"scan_us", static_cast<double>(figures.pause.scan_ns) / 1000},
                       {"copy_us", static_cast<double>(figures.pause.copy_ns) / 1000},
+                      {"resume_us", static_cast<double>(figures.pause.resume_ns) / 1000},
                       {"queued_us", static_cast<double>(figures.queued_ns) / 1000},
                       {"dirty_pages", info.page_count},
                       {"stored_bytes", info.stored_bytes}});
