@@ -244,6 +244,13 @@ static void type_many(struct trial* trial) {
   NEED(write(trial->far, keys, half_of(trial, sizeof keys)));
 }
 
+static void with_held_terminal(struct trial* trial) {
+  with_terminal(trial);
+  NEED(tcflow(trial->near, TCOOFF));
+}
+static long in_terminal_write(struct trial* trial) { return write(trial->near, "said", 4); }
+static void let_output_go(struct trial* trial) { NEED(tcflow(trial->near, TCOON)); }
+
 // Where the call writes
 
 static void with_writable_pipe(struct trial* trial) {
@@ -279,6 +286,10 @@ static void with_file(struct trial* trial) {
   NEED(write(trial->extra, trial->buffer, transfer_bytes) == transfer_bytes ? 0 : -1);
   NEED(lseek(trial->extra, 0, SEEK_SET));
 }
+static void with_file_and_full_pipe(struct trial* trial) {
+  with_file(trial);
+  with_full_pipe(trial);
+}
 static long in_write(struct trial* trial) { return write(trial->near, trial->buffer, transfer_bytes); }
 static long in_writev(struct trial* trial) {
   struct iovec vectors[2] = {{trial->buffer, 100000}, {trial->buffer + 100000, transfer_bytes - 100000}};
@@ -296,6 +307,16 @@ static long in_tcp_send(struct trial* trial) {
   return result <= 0 ? result : result < transfer_bytes ? 1 : 2;
 }
 static long in_send_datagram(struct trial* trial) { return send(trial->near, trial->buffer, 100, 0); }
+static long in_sendmsg_datagram(struct trial* trial) {
+  struct iovec vector = {trial->buffer, 100};
+  struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+  return sendmsg(trial->near, &message, 0);
+}
+static long in_sendmmsg(struct trial* trial) {
+  struct iovec vector = {trial->buffer, 100};
+  struct mmsghdr messages[2] = {{.msg_hdr = {.msg_iov = &vector, .msg_iovlen = 1}}, {.msg_hdr = {.msg_iov = &vector, .msg_iovlen = 1}}};
+  return sendmmsg(trial->near, messages, 2, 0);
+}
 static long in_sendfile(struct trial* trial) { return sendfile(trial->near, trial->extra, NULL, transfer_bytes); }
 static long in_vmsplice(struct trial* trial) {
   struct iovec vector = {trial->buffer, 65536};
@@ -358,6 +379,7 @@ const struct blocking_case stream_cases[] = {
     {"tee pipe", has_half, with_pipe, in_tee, feed_message, NULL},
     {"open FIFO", 0, with_fifo, in_open_fifo, open_fifo, remove_fifo},
     {"read stream", has_timeout | has_half, with_stream, in_read, feed_message, NULL},
+    {"readv stream", has_timeout | has_half, with_stream, in_readv, feed_message, NULL},
     {"recv stream", has_timeout | has_half, with_stream, in_recv, feed_message, NULL},
     {"recv all stream", has_timeout | has_half, with_stream, in_recv_all, feed_in_two, NULL},
     {"recv large stream", has_timeout | has_half, with_stream, in_recv_large, feed_large, NULL},
@@ -365,10 +387,12 @@ const struct blocking_case stream_cases[] = {
     {"splice from stream", has_timeout | has_half, with_stream, in_splice, feed_message, NULL},
     {"recv datagram", has_timeout, with_datagrams, in_recv, feed_message, NULL},
     {"recv seqpacket", has_timeout, with_packets, in_recv, feed_message, NULL},
+    {"recvmsg seqpacket", has_timeout, with_packets, in_recvmsg, feed_message, NULL},
     {"recvmmsg two", has_timeout | has_half, with_datagrams, in_recvmmsg, feed_in_two, NULL},
     {"recv tcp", has_timeout | has_half, with_tcp, in_recv, feed_message, NULL},
     {"recv all tcp", has_timeout | has_half, with_tcp, in_recv_all, feed_in_two, NULL},
     {"recv large tcp", has_timeout | has_half, with_tcp, in_recv_large, feed_large, NULL},
+    {"recv udp", has_timeout, with_udp, in_recv, feed_message, NULL},
     {"recvmsg udp", has_timeout, with_udp, in_recvmsg, feed_message, NULL},
     {"read eventfd", 0, with_eventfd, in_eventfd, count_up, NULL},
     {"write eventfd", 0, with_full_eventfd, in_eventfd_write, read_eventfd, NULL},
@@ -383,11 +407,16 @@ const struct blocking_case stream_cases[] = {
     {"vmsplice full pipe", has_half, with_full_pipe, in_vmsplice, drain_page, NULL},
     {"splice to full pipe", has_half, with_full_pipe, in_splice_out, drain_page, NULL},
     {"write stream", has_timeout | has_half, with_writable_stream, in_write, drain_all, NULL},
+    {"writev stream", has_timeout | has_half, with_writable_stream, in_writev, drain_all, NULL},
     {"send stream", has_timeout | has_half, with_writable_stream, in_send, drain_all, NULL},
     {"sendmsg stream", has_timeout | has_half, with_writable_stream, in_sendmsg, drain_all, NULL},
     {"sendfile to stream", has_timeout | has_half, with_file, in_sendfile, drain_all, NULL},
+    {"sendfile to full pipe", has_half, with_file_and_full_pipe, in_sendfile, drain_page, NULL},
     {"send tcp", has_timeout | has_half, with_writable_tcp, in_tcp_send, drain_all, NULL},
     {"send datagram", has_timeout, with_full_datagrams, in_send_datagram, receive_datagrams, NULL},
+    {"sendmsg datagram", has_timeout, with_full_datagrams, in_sendmsg_datagram, receive_datagrams, NULL},
+    {"sendmmsg datagrams", has_timeout, with_full_datagrams, in_sendmmsg, receive_datagrams, NULL},
+    {"write terminal held", 0, with_held_terminal, in_terminal_write, let_output_go, NULL},
     {"accept unix", has_timeout, with_listener, in_accept, connect_unix, NULL},
     {"accept tcp", has_timeout, with_tcp_listener, in_accept, connect_tcp, NULL},
     {"connect unix", has_timeout, with_full_listener, in_connect, accept_one, NULL},
