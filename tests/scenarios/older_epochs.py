@@ -44,11 +44,6 @@ while True:
 """
 
 
-def forget_count(one):
-    """In place: what is open in a checkpoint must not be removed."""
-    one.count_file.write_text("0" * 12)
-
-
 def start(one, name, program, *options):
     one.groups.add(name)
     one.perdure("run", "--detach", "--name", name, "--keep", "100000", *options, "--", sys.executable, "-c", program, one.count_file, one.directory / "other")
@@ -63,7 +58,7 @@ def goes_on_from_an_older_epoch():
             then = one.count()
             wait_until(lambda: one.count() > then + 200, "the program counts on")
             one.perdure("kill", "back")
-            forget_count(one)
+            one.forget_count()
             one.perdure("restore", "--detach", "--keep", "100000", *audit, "back", "--at", epoch)
             wait_until(one.count, "the restored program counts")
             began = one.count()
@@ -71,7 +66,7 @@ def goes_on_from_an_older_epoch():
             one.perdure("checkpoint", "back")
             one.perdure("kill", "back")
             # This is the epoch in question: what was written between the older one and the last one must be gone from it.
-            forget_count(one)
+            one.forget_count()
             one.perdure("restore", "--detach", "back", *audit)
             wait_until(lambda: one.count() > began + 400, "the program has met all its blocks")
             expect(not (one.directory / "other").exists(), f"its memory is a mixture: {one.directory / 'other'}")
@@ -105,7 +100,7 @@ def falls_back_from_damage():
             with open(path, "r+b") as file:
                 file.write(contents)
         (one.directory / "other").unlink()
-        forget_count(one)
+        one.forget_count()
         one.fails("restore", "hurt", "--at", last, status=125, says="damaged")
         expect(one.state("hurt")["state"] == "crashed", f"after a failed restore: {one.state('hurt')}")
         start(one, "hurt", MARKER)
