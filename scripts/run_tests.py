@@ -24,7 +24,7 @@ from build import ROOT
 
 RESULTS = ROOT / "build/test-results"
 # The unit tests of these rooms use threads, in suites whose names end in Threads, which run under ThreadSanitizer too.
-THREADED_ROOMS = ("store", "supervisor")
+THREADED_ROOMS = ("store", "memory", "supervisor")
 SCENARIO_TIMEOUT_SECONDS = 300
 SOAK_SCENARIO_TIMEOUT_SECONDS = 3600
 
