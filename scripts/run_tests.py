@@ -28,6 +28,8 @@ THREADED_ROOMS = ("store", "memory", "supervisor")
 # Neither of these is run again, whatever it says: that it fails rarely is what they are there to find.
 STRICT_ROOMS = ("store",)
 STRICT_SCENARIOS = ("atomicity", "crash_rounds", "supervisor_killed")
+# These run a second time with every checkpoint audited, mostly shorter. The others do that by themselves, or take no checkpoints.
+AUDITED_SCENARIOS = ("atomicity", "come_and_go", "commands", "crash_rounds", "outside_files", "passes_through", "refusals", "supervisor_killed")
 SCENARIO_TIMEOUT_SECONDS = 300
 SOAK_SCENARIO_TIMEOUT_SECONDS = 3600
 
@@ -199,6 +201,11 @@ def scenarios(tally, soak):
         headline(f"scenario {path.stem}")
         scenario(tally, path, {"PERDURE_SOAK": "1"} if soak else {}, SOAK_SCENARIO_TIMEOUT_SECONDS if soak else SCENARIO_TIMEOUT_SECONDS)
         harness.kill_descendants()
+        if path.stem in AUDITED_SCENARIOS:
+            headline(f"scenario {path.stem}, audited")
+            scenario(tally, path, {"PERDURE_AUDIT": "1"}, SCENARIO_TIMEOUT_SECONDS)
+            harness.kill_descendants()
+
 
 def run_stages(tally, options):
     selected = options.only or ["unit", "programs", "scenarios"]

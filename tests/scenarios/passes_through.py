@@ -37,7 +37,8 @@ def running(*command):
     """A `perdure run` with pipes for its standard input and output."""
     directory = harness.make_directory("passes_through")
     with harness.Group("passes", command, directory=directory) as group:
-        words = [harness.perdure_binary(), "run", "--name", group.name, "--store", group.store, "--", *group.command]
+        audit = ["--audit"] if harness.audited() else []
+        words = [harness.perdure_binary(), "run", *audit, "--name", group.name, "--store", group.store, "--", *group.command]
         group.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         yield group.process
 
@@ -118,8 +119,12 @@ def wait_for_program(process):
 
 def program_pids(process):
     """Without the supervisor, init and the shepherd."""
-    names = {pid: pathlib.Path("/proc", str(pid), "comm").read_text().strip() for pid in harness.descendants(process.pid)}
-    return [pid for pid, name in names.items() if not name.startswith("perdure")]
+    names = {}
+    for pid in harness.descendants(process.pid):
+        with contextlib.suppress(OSError):
+            names[pid] = pathlib.Path("/proc", str(pid), "comm").read_text()
+    # While init is being started, it is named as the descriptor that it is executed from.
+    return [pid for pid, name in names.items() if not name.startswith("perdure") and not name.strip().isdigit()]
 
 
 def stopped_and_continued_as_a_job():
