@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -38,6 +39,22 @@ class Failure(Exception):
 
 class Skipped(Exception):
     """The machine lacks what the test needs."""
+
+
+# What an audit says when it finds a difference.
+AUDIT_DIFFERENCE = "perdure: audit: "
+VIOLATION = re.compile(AUDIT_DIFFERENCE + "|differs from what the group was|a newer one is damaged|cases differ in their results|"
+                       "started anew instead of being resumed|ended with signal SIG(SEGV|BUS|ILL|FPE|ABRT)")
+
+
+def shows_violation(text):
+    """Whether what a test said tells of a broken promise: no busy machine excuses that, and seeing it once is enough."""
+    return VIOLATION.search(text) is not None
+
+
+def audited():
+    """Whether every group of this run is to be audited, whatever the test would do otherwise."""
+    return os.environ.get("PERDURE_AUDIT") == "1"
 
 
 def _call(name, *arguments):
@@ -222,10 +239,31 @@ class Group:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.kill()
+    def __exit__(self, kind=None, *_):
+        try:
+            self.kill()
+            if kind is None:
+                self.expect_no_audit_difference()
+        finally:
+            self.remove_directory()
+
+    def close(self):
+        """Without a look at what its audits found."""
+        try:
+            self.kill()
+        finally:
+            self.remove_directory()
+
+    def remove_directory(self):
         if not self.keep_directory:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def expect_no_audit_difference(self):
+        """A run that was killed had no status to tell of one."""
+        for run in range(1, self.runs + 1):
+            for line in self.errors(run).splitlines():
+                if AUDIT_DIFFERENCE in line:
+                    raise Failure(f"run {run}", line)
 
     def perdure(self, *arguments, timeout=60):
         """Another perdure command on this store: a CompletedProcess."""
@@ -238,7 +276,8 @@ class Group:
     def start(self):
         """Runs it, or resumes it: the command is the same."""
         self.runs += 1
-        words = [perdure_binary(), "run", "--name", self.name, "--store", str(self.store), *self.run_options, "--", *self.command]
+        audit = ["--audit"] if audited() and "--audit" not in self.run_options else []
+        words = [perdure_binary(), "run", "--name", self.name, "--store", str(self.store), *self.run_options, *audit, "--", *self.command]
         with open(self.output_path("stdout"), "wb") as out, open(self.output_path("stderr"), "wb") as err:
             self.process, self.terminal_master = start_process(words, self.terminal, stdout=out, stderr=err, env=self.environment)
         return self.process

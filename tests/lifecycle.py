@@ -25,7 +25,7 @@ class Life:
 
     def __init__(self, reboot):
         self.reboot = reboot
-        self.audited = reboot
+        self.audited = reboot or harness.audited()
         self.name = "life"
         self.directory = harness.make_directory(self.name)
         self.scratch = harness.make_scratch(self.directory)
@@ -87,6 +87,8 @@ def _perform(story, reboot):
     life = Life(reboot)
     try:
         story(life)
+        if life.group:
+            life.group.expect_no_audit_difference()
         return "ok", ""
     except Skipped as skipped:
         return "skipped", str(skipped)
@@ -96,7 +98,7 @@ def _perform(story, reboot):
         return "failed", traceback.format_exc()
     finally:
         if life.group:
-            life.group.__exit__()
+            life.group.close()
         else:
             harness.shutil.rmtree(life.directory, ignore_errors=True)
         if not harness.kill_descendants():

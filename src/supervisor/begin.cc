@@ -21,7 +21,14 @@ namespace perdure::supervisor {
 
 namespace {
 
-constexpr std::array<int, 8> kHandledSignals{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH};
+/// Whatever somebody may send to a program in the foreground. The others tell of the supervisor itself: a fault of its own, its children, its use of a
+/// terminal in the background, and SIGRTMAX, which ends a seize that lasts too long (linux/seize_patience.h).
+sigset_t forwarded_signals() {
+  sigset_t set;
+  sigfillset(&set);
+  for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGPIPE, SIGCHLD, SIGTTIN, SIGTTOU, SIGRTMAX}) sigdelset(&set, own);
+  return set;
+}
 
 std::string joined(const std::vector<std::string>& command) {
   std::string text;
@@ -73,10 +80,8 @@ Result<void> go_back_to(store::Store& store, store::EpochNumber epoch) {
 }  // namespace
 
 Result<void> Supervisor::prepare_signals() {
-  sigset_t set;
+  const sigset_t set = forwarded_signals();
   sigset_t old;
-  sigemptyset(&set);
-  for (const int signal : kHandledSignals) sigaddset(&set, signal);
   sigprocmask(SIG_BLOCK, &set, &old);
   std::memcpy(&program_signal_mask_, &old, sizeof program_signal_mask_);
   signals_ = Fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));

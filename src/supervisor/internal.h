@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fmt/format.h>
+#include <sys/signalfd.h>
 
 #include <array>
 #include <deque>
@@ -51,7 +52,9 @@ class Supervisor {
   bool init_died();
   void await_root_status();
   void end_attached();
-  void forward_signal();
+  void forward_signals();
+  void forward_signal(const signalfd_siginfo& information);
+  void stop_with_program(pid_t target);
   void accept_requests();
   void serve_requests();
   void refuse_requests();

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -103,7 +102,7 @@ Result<int> Supervisor::loop() {
       next_ns = std::max(next_ns, monotonic_ns());
     }
     if (wanted[0].revents != 0) hear_from_init();
-    if (wanted[1].revents != 0) forward_signal();
+    if (wanted[1].revents != 0) forward_signals();
     if (wanted[2].revents != 0) accept_requests();
     if (!waiting_.empty()) serve_requests();
     {
@@ -159,16 +158,42 @@ void Supervisor::end_attached() {
   for (const pid_t pid : capturer_->host_pids()) ::kill(pid, SIGKILL);
 }
 
-void Supervisor::forward_signal() {
+void Supervisor::forward_signals() {
   signalfd_siginfo information{};
   while (::read(signals_.get(), &information, sizeof information) == sizeof information) {
-    if (information.ssi_signo == SIGWINCH) {
-      if (terminal_) terminal_->resize();
-      continue;
-    }
-    const pid_t root = capturer_->host_pid_of(root_pid_);
-    if (root > 0) ::kill(root, static_cast<int>(information.ssi_signo));
+    // The group's own terminal tells of its new size.
+    const bool resized = information.ssi_signo == SIGWINCH && terminal_;
+    if (resized) terminal_->resize();
+    if (!resized || information.ssi_code != SI_KERNEL) forward_signal(information);
   }
+}
+
+/// A key of the terminal means all that run in the foreground, as job control does; what somebody sent is for the program alone.
+void Supervisor::forward_signal(const signalfd_siginfo& information) {
+  const int number = static_cast<int>(information.ssi_signo);
+  const pid_t root = capturer_->host_pid_of(root_pid_);
+  if (root <= 0) return;
+  const pid_t process_group = ::getpgid(root);
+  // An attached program may share the supervisor's, which the terminal has told already.
+  const pid_t all = process_group > 0 && process_group != ::getpgrp() ? -process_group : root;
+  if (number == SIGTSTP) {
+    stop_with_program(all);
+  } else if (number == SIGCONT || information.ssi_code == SI_KERNEL) {
+    ::kill(all, number);
+  } else if (information.ssi_code == SI_QUEUE) {
+    ::sigqueue(root, number, {.sival_ptr = reinterpret_cast<void*>(information.ssi_ptr)});
+  } else {
+    ::kill(root, number);
+  }
+}
+
+/// By SIGSTOP: the group's session has no shell outside of it, and the kernel lets SIGTSTP stop nothing then. The SIGCONT that ends it is
+/// forwarded like any other.
+void Supervisor::stop_with_program(pid_t target) {
+  ::kill(target, SIGSTOP);
+  if (terminal_) terminal_->set_raw(false);
+  ::raise(SIGSTOP);
+  if (terminal_) terminal_->set_raw(true);
 }
 
 void Supervisor::note_failure(const Error& error) {

@@ -65,10 +65,14 @@ void GroupTerminal::resize() {
   if (ioctl(real_, TIOCGWINSZ, &size) == 0) ioctl(master_.get(), TIOCSWINSZ, &size);
 }
 
+void GroupTerminal::set_raw(bool raw) {
+  termios mode = *old_mode_;
+  if (raw) cfmakeraw(&mode);
+  tcsetattr(real_, TCSADRAIN, &mode);
+}
+
 void GroupTerminal::connect() {
-  termios raw = *old_mode_;
-  cfmakeraw(&raw);
-  tcsetattr(real_, TCSADRAIN, &raw);
+  set_raw(true);
   thread_ = std::thread([this] { pass_bytes(); });
 }
 
@@ -94,7 +98,7 @@ GroupTerminal::~GroupTerminal() {
     const uint64_t one = 1;
     (void)!::write(stop_.get(), &one, sizeof one);
     thread_.join();
-    tcsetattr(real_, TCSADRAIN, &*old_mode_);
+    set_raw(false);
   }
 }
 

@@ -25,6 +25,8 @@ class GroupTerminal {
   int slave() const { return slave_.get(); }
   /// Copies the real terminal's size (after SIGWINCH).
   void resize();
+  /// The real terminal in raw mode, or in its old one while the supervisor is stopped.
+  void set_raw(bool raw);
   /// Begins to pass bytes.
   void connect();
 

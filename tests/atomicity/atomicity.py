@@ -108,9 +108,10 @@ def run_alone(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1000 if os.environ.get("PERDURE_SOAK") else 20, metavar="N", help="kills (20; 1000 with PERDURE_SOAK set)")
+    parser.add_argument("--rounds", type=int, default=1000 if os.environ.get("PERDURE_SOAK") else 5 if harness.audited() else 20, metavar="N",
+                        help="kills (20; 1000 with PERDURE_SOAK set, 5 with PERDURE_AUDIT)")
     parser.add_argument("--period", default="1ms", help="between checkpoints (1ms)")
-    parser.add_argument("--audit", action="store_true", help="audit every checkpoint")
+    parser.add_argument("--audit", action="store_true", default=harness.audited(), help="audit every checkpoint")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of the instants")
     parser.add_argument("--alone", action="store_true", help="without perdure")
     options = parser.parse_args()

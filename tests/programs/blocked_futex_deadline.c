@@ -1,4 +1,5 @@
 // pthread_cond_timedwait's kind of futex wait, until a time of CLOCK_MONOTONIC, ends then.
+// covers: blocked-syscalls
 #include <linux/futex.h>
 
 #include "timed.h"

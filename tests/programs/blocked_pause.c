@@ -1,4 +1,5 @@
 // A process in pause() stays there until a signal is handled.
+// covers: blocked-syscalls
 #include "check.h"
 
 static volatile int handled;

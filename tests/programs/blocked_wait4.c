@@ -1,4 +1,5 @@
 // A parent blocked in wait4() gets the status of a child that ends after the checkpoint, and no EINTR.
+// covers: blocked-syscalls
 #include "check.h"
 
 static volatile pid_t tid;

@@ -1,4 +1,5 @@
 // A parent blocked in waitid() for a stop of its child sees the stop, which happens after the checkpoint.
+// covers: blocked-syscalls
 #include "check.h"
 
 static volatile pid_t tid;

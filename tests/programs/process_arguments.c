@@ -1,4 +1,5 @@
 // What /proc tells of how the program was started comes back: arguments, environment, auxiliary vector.
+// covers: AddressSpace.arg_start, AddressSpace.env_start, AddressSpace.auxv
 #include "check.h"
 
 static const char* const files[] = {"/proc/self/cmdline", "/proc/self/environ", "/proc/self/auxv"};

@@ -1,5 +1,6 @@
 // A process that has called execve since it was forked comes back as the new program, with its arguments and environment, and its
 // close-on-exec descriptors stay closed.
+// covers: AddressSpace.arg_start, AddressSpace.env_start
 #include "check.h"
 
 extern char** environ;

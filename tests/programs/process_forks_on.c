@@ -1,4 +1,5 @@
 // Processes that fork and end all the time are caught by checkpoints in the middle of it; none is lost and no status is wrong.
+// covers: Process.parent_pid
 // timeout: 60
 #include "check.h"
 

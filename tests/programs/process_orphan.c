@@ -1,4 +1,5 @@
 // A process whose parent ended keeps the parent that it was given then, and runs on when the first program of the group waits for it.
+// covers: Process.parent_pid
 #include "check.h"
 
 int main(int argc, char** argv) {

@@ -1,4 +1,5 @@
 // A tree of processes keeps its pids and who is whose parent, and each child can still be waited for by its parent only.
+// covers: Process.parent_pid
 #include "check.h"
 
 static void grandchild(pid_t expected_parent) {

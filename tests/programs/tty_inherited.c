@@ -1,4 +1,5 @@
 // A child that was there before has the terminal in which its parent was started as its controlling one, too.
+// covers: Process.has_group_terminal
 // terminal: yes
 #include "check.h"
 

@@ -13,7 +13,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import harness
 
-ROUNDS = int(os.environ.get("PERDURE_CRASH_ROUNDS") or (5000 if os.environ.get("PERDURE_SOAK") else 200))
+ROUNDS = int(os.environ.get("PERDURE_CRASH_ROUNDS") or (5000 if os.environ.get("PERDURE_SOAK") else 25 if harness.audited() else 200))
 RESUME_TIMEOUT_SECONDS = 30
 
 

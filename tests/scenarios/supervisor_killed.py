@@ -13,7 +13,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import harness
 
-ROUNDS = int(os.environ.get("PERDURE_CRASH_ROUNDS") or (400 if os.environ.get("PERDURE_SOAK") else 50))
+ROUNDS = int(os.environ.get("PERDURE_CRASH_ROUNDS") or (400 if os.environ.get("PERDURE_SOAK") else 10 if harness.audited() else 50))
 PROGRESS_TIMEOUT_SECONDS = 30
 
 

@@ -7,6 +7,7 @@ import pathlib
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -18,6 +19,18 @@ import harness
 import lifecycle
 from harness import Failure
 
+# Tells the size of its terminal, and again at each SIGWINCH.
+SIZE_TELLER = """
+import os, signal
+def tell(*_):
+    size = os.get_terminal_size(0)
+    print("size", size.lines, size.columns, flush=True)
+signal.signal(signal.SIGWINCH, tell)
+tell()
+while True:
+    signal.pause()
+"""
+
 
 class TerminalGroup(harness.Group):
     """A group whose perdure runs in a terminal of its own, another one at each start."""
@@ -28,7 +41,7 @@ class TerminalGroup(harness.Group):
         self.runs += 1
         self.terminal, slave = pty.openpty()
         rows, columns = self.sizes[(self.runs - 1) % len(self.sizes)]
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.resize(rows, columns)
         words = [harness.perdure_binary(), "run", "--name", self.name, "--store", str(self.store), *self.run_options, "--", *self.command]
 
         def take_terminal():
@@ -40,8 +53,14 @@ class TerminalGroup(harness.Group):
         self.seen = ""
         return self.process
 
+    def has_line_discipline(self):
+        return bool(termios.tcgetattr(self.terminal)[3] & termios.ICANON)
+
     def size(self):
         return self.sizes[(self.runs - 1) % len(self.sizes)]
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def type(self, text):
         os.write(self.terminal, text.encode())
@@ -102,6 +121,32 @@ def python_prompt(life):
     life.expect_end()
 
 
+def size_changes(life):
+    group = life.run([sys.executable, "-c", SIZE_TELLER], group=TerminalGroup)
+    group.expect("size 24 80\r")
+    for rows, columns in ((30, 90), (12, 40)):
+        group.resize(rows, columns)
+        group.expect(f"size {rows} {columns}\r")
+    life.checkpoint()
+    life.crash()
+    life.checkpoint()  # it has been resumed
+    group.resize(20, 70)
+    group.expect("size 20 70\r")
+    group.type("\x03")
+    group.expect("KeyboardInterrupt")
+
+
+def stopping_gives_the_terminal_back(life):
+    group = life.run([sys.executable, "-c", SIZE_TELLER], group=TerminalGroup)
+    group.expect("size 24 80\r")
+    os.kill(group.process.pid, signal.SIGTSTP)
+    life.wait_for(group.has_line_discipline, "the old mode of the terminal")
+    os.kill(group.process.pid, signal.SIGCONT)
+    life.wait_for(lambda: not group.has_line_discipline(), "the raw mode of the terminal")
+    group.resize(20, 70)
+    group.expect("size 20 70\r")
+
+
 def bash_prompt(life):
     group = life.run(["bash", "--norc", "--noprofile", "--noediting", "-i"], group=TerminalGroup,
                      environment={**os.environ, "PS1": "ready> ", "HISTFILE": "", "TERM": "dumb"})
@@ -129,4 +174,4 @@ def bash_prompt(life):
 
 
 if __name__ == "__main__":
-    sys.exit(harness.run_cases(lifecycle.both_ways(python_prompt, bash_prompt)))
+    sys.exit(harness.run_cases(lifecycle.both_ways(python_prompt, bash_prompt, size_changes) + lifecycle.once(stopping_gives_the_terminal_back)))

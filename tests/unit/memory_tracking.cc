@@ -67,9 +67,9 @@ uint64_t page_count(const DirtyPages& dirty) {
 constexpr uint64_t kFork = 3 * kPages;  // told instead of a page
 
 /// A child that writes to the page whose number it is told, each time its step is raised.
-class Tracking : public ::testing::Test {
+class TrackingThreads : public ::testing::Test {
  protected:
-  Tracking()
+  TrackingThreads()
       : memory_(static_cast<std::byte*>(::mmap(nullptr, kPages * kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))),
         child_([memory = memory_](Child::Shared& shared) {
           // No two alike.
@@ -87,7 +87,7 @@ class Tracking : public ::testing::Test {
             else ::madvise(memory + (page - kPages) * kPageSize, kPageSize, MADV_DONTNEED);
           }
         }) {}
-  ~Tracking() override { ::munmap(memory_, kPages * kPageSize); }
+  ~TrackingThreads() override { ::munmap(memory_, kPages * kPageSize); }
 
   void tell(uint64_t page) {
     const uint64_t next = child_.shared().step + 1;
@@ -118,6 +118,16 @@ class Tracking : public ::testing::Test {
   void kill_grandchildren() const {
     for (const pid_t grandchild : grandchildren()) ::kill(grandchild, SIGKILL);
   }
+  /// The space of the grandchild that the one fork so far made.
+  Result<TrackedSpace> adopt_grandchild(const TrackedSpace& parent) {
+    std::vector<ForkWatch::Fork> forks;
+    for (int tries = 0; tries < 1000 && forks.empty(); ++tries, ::usleep(1000)) forks = watch_->take();
+    const auto children = grandchildren();
+    if (forks.size() != 1 || children.size() != 1 || forks.front().parent != parent.watched().number()) return failure("not one fork of the child");
+    auto space = TRY(TrackedSpace::adopt(std::move(forks.front().child), children.front()));
+    TRY(space.set_ranges(parent.ranges()));
+    return space;
+  }
   uint64_t page_number(uint64_t page) const { return reinterpret_cast<uint64_t>(memory_) / kPageSize + page; }
 
   std::unique_ptr<ForkWatch> watch_ = std::move(*ForkWatch::create());
@@ -125,23 +135,15 @@ class Tracking : public ::testing::Test {
   Child child_;
 };
 
-TEST_F(Tracking, AForkedChildComesTracked) {
+TEST_F(TrackingThreads, AForkedChildComesTracked) {
   auto space = begin();
   ASSERT_TRUE(space) << space.error().message();
   ASSERT_TRUE(space->scan());
   write_to(3);
   tell(kFork);
   write_to(4);
-  std::vector<ForkWatch::Fork> forks;
-  for (int tries = 0; tries < 1000 && forks.empty(); ++tries, ::usleep(1000)) forks = watch_->take();
-  ASSERT_EQ(forks.size(), 1u);
-  EXPECT_EQ(forks.front().parent, space->watched().number());
-  const auto children = grandchildren();
-  ASSERT_EQ(children.size(), 1u);
-  const pid_t grandchild = children.front();
-  auto tracked = TrackedSpace::adopt(std::move(forks.front().child), grandchild);
-  ASSERT_TRUE(tracked);
-  ASSERT_TRUE(tracked->set_ranges(space->ranges()));
+  auto tracked = adopt_grandchild(*space);
+  ASSERT_TRUE(tracked) << tracked.error().message();
   std::set<uint64_t> written, expected{page_number(3), page_number(9)};
   for (int tries = 0; tries < 1000 && !written.contains(page_number(9)); ++tries, ::usleep(1000)) {
     const auto dirty = tracked->scan();
@@ -154,7 +156,7 @@ TEST_F(Tracking, AForkedChildComesTracked) {
   EXPECT_EQ(page_count(*space->scan()), 2u);
 }
 
-TEST_F(Tracking, OfVeryManyForksTheLastAreKept) {
+TEST_F(TrackingThreads, OfVeryManyForksTheLastAreKept) {
   constexpr size_t kForks = 300, kKept = 256;
   auto space = begin();
   ASSERT_TRUE(space) << space.error().message();
@@ -164,7 +166,7 @@ TEST_F(Tracking, OfVeryManyForksTheLastAreKept) {
   kill_grandchildren();
 }
 
-TEST_F(Tracking, AForkForWhichNoDescriptorIsLeftGoesOnUntracked) {
+TEST_F(TrackingThreads, AForkForWhichNoDescriptorIsLeftGoesOnUntracked) {
   auto space = begin();
   ASSERT_TRUE(space) << space.error().message();
   rlimit before{};
@@ -178,7 +180,7 @@ TEST_F(Tracking, AForkForWhichNoDescriptorIsLeftGoesOnUntracked) {
   kill_grandchildren();
 }
 
-TEST_F(Tracking, FindsWhatWasWrittenSinceTheLastScan) {
+TEST_F(TrackingThreads, FindsWhatWasWrittenSinceTheLastScan) {
   auto space = begin();
   ASSERT_TRUE(space) << space.error().message();
   const auto all = space->scan();
@@ -195,7 +197,7 @@ TEST_F(Tracking, FindsWhatWasWrittenSinceTheLastScan) {
   EXPECT_EQ(dirty->written[0].space, 5u);
 }
 
-TEST_F(Tracking, TellsOfPagesGivenBack) {
+TEST_F(TrackingThreads, TellsOfPagesGivenBack) {
   auto space = begin();
   ASSERT_TRUE(space) << space.error().message();
   ASSERT_TRUE(space->scan());
@@ -211,7 +213,7 @@ TEST_F(Tracking, TellsOfPagesGivenBack) {
   EXPECT_FALSE(absent.contains(page_number(8)));
 }
 
-TEST_F(Tracking, AnAuditFindsAPageThatTheStoreHasOtherwise) {
+TEST_F(TrackingThreads, AnAuditFindsAPageThatTheStoreHasOtherwise) {
   store::testing::ScratchDirectory scratch;
   auto store = store::Store::create(scratch.path() + "/s", {});
   ASSERT_TRUE(store) << store.error().message();
@@ -233,6 +235,30 @@ TEST_F(Tracking, AnAuditFindsAPageThatTheStoreHasOtherwise) {
   PageAudit wrong;
   ASSERT_TRUE(wrong.add_space(*space, 5));
   EXPECT_EQ(wrong.compare(**(*store)->view(1)).size(), 2u);
+}
+
+TEST_F(TrackingThreads, TwoSpacesAreReadByTwoWhileForksAreTaken) {
+  auto space = begin();
+  ASSERT_TRUE(space) << space.error().message();
+  tell(kFork);
+  auto forked = adopt_grandchild(*space);
+  ASSERT_TRUE(forked) << forked.error().message();
+  const auto reader = PageReader::create();
+  constexpr uint64_t kRounds = 100, kForkEvery = 10;
+  for (uint64_t round = 0; round < kRounds; ++round) {
+    if (round % kForkEvery == 0) tell(kFork);
+    write_to(round);
+    reader->begin({&*space, &*forked});
+    const auto taken = watch_->take();
+    auto read = reader->finish();
+    ASSERT_EQ(read.spaces.size(), 2u);
+    ASSERT_TRUE(read.spaces.front() && read.spaces.back());
+    const DirtyPages& dirty = read.spaces.front()->dirty;
+    EXPECT_EQ(page_count(dirty), round == 0 ? kPages / 2 : 1);
+    EXPECT_EQ(dirty.written.front().first_page, page_number(round == 0 ? 0 : round));
+    EXPECT_EQ(taken.size(), round % kForkEvery == 0 ? 1 : 0);
+  }
+  kill_grandchildren();
 }
 
 TEST(InodePages, TakesOnlyWhatDiffers) {
