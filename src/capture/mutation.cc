@@ -122,6 +122,7 @@ void leave_out_process_controls(ObjectRecords& records) {
   each_address_space(records, [](posix::AddressSpace& space) {
     space.set_dumpable(1);
     space.clear_thp_disabled();
+    space.clear_thp_when_advised();
     space.clear_merge_any();
     space.clear_membarrier();
     space.clear_write_execute_denied();

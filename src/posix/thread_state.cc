@@ -283,7 +283,8 @@ Result<void> add_mm_attributes(SyscallBatch& batch, const Process& process, Rest
   }
   constexpr int kSetMemoryMerge = 67;  // PR_SET_MEMORY_MERGE
   if (space.merge_any()) batch.add("have memory merged", SYS_prctl, {kSetMemoryMerge, 1, 0, 0, 0});
-  if (space.thp_disabled()) batch.add("disable THP", SYS_prctl, {PR_SET_THP_DISABLE, 1});
+  constexpr uint64_t kThpExceptAdvised = 2;  // PR_THP_DISABLE_EXCEPT_ADVISED, Linux 6.18
+  if (space.thp_disabled()) batch.add("disable THP", SYS_prctl, {PR_SET_THP_DISABLE, 1, space.thp_when_advised() ? kThpExceptAdvised : 0, 0, 0});
   return {};
 }
 
