@@ -89,6 +89,8 @@ void leave_out_scheduling(ObjectRecords& records) {
     thread.clear_affinity();
     thread.clear_io_priority();
     thread.clear_deadline();
+    thread.clear_slice_ns();
+    thread.clear_default_timer_slack_ns();
     thread.clear_reset_on_fork();
   });
 }

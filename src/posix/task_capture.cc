@@ -242,6 +242,8 @@ Result<Thread> thread_record(const ThreadRecord& source, const CredentialsRecord
   thread.set_personality(source.personality);
   thread.set_parent_death_signal(static_cast<int>(source.pdeath_signal));
   thread.set_timer_slack_ns(source.timer_slack_ns);
+  thread.set_default_timer_slack_ns(source.default_timer_slack_ns);
+  thread.set_slice_ns(source.slice_ns);
   thread.set_io_priority(source.io_priority);
   thread.set_speculation(source.atomic_flags >> kAtomicFlagsSpeculationShift & kAtomicFlagsSpeculationMask);
   thread.set_time_stamp_denied(source.time_stamp_denied != 0);
