@@ -58,8 +58,7 @@ class Program:
     rounds: int
     timeout: int
     downtime: float
-    refusal: str
-    must_refuse: bool
+    refused: str
     not_in: list
     terminal: bool
     timed: bool
@@ -67,14 +66,14 @@ class Program:
     @staticmethod
     def read(source):
         text = source.read_text()
-        fields = dict(re.findall(r"^//\s*(covers|rounds|timeout|downtime|refusal|refused|terminal):\s*(.*?)\s*$", text, re.MULTILINE))
+        fields = dict(re.findall(r"^//\s*(covers|rounds|timeout|downtime|refused|terminal):\s*(.*?)\s*$", text, re.MULTILINE))
         not_in = re.findall(r"^//\s*not-in:\s*(\w+)", text, re.MULTILINE)
         covers = [kind for kind in re.split(r"[,\s]+", fields.get("covers", "")) if kind]
         unknown = [word for word in covers if word not in KINDS and not FIELD.fullmatch(word)] + [mode for mode in not_in if mode not in MODES]
         if unknown:
             raise SystemExit(f"{source}: unknown kind or mode: {', '.join(unknown)}")
         return Program(source.stem, covers, int(fields.get("rounds", 0)), int(fields.get("timeout", 30)), float(fields.get("downtime", 0)),
-                       fields.get("refused") or fields.get("refusal", ""), "refused" in fields, not_in, "terminal" in fields, USES_TIME.search(text) is not None)
+                       fields.get("refused", ""), not_in, "terminal" in fields, USES_TIME.search(text) is not None)
 
     def round_names(self):
         return [f".{number}" for number in range(1, self.rounds + 1)] or [""]
@@ -115,13 +114,13 @@ def run_alone(program, scratch):
 
 
 def checkpoint_or_refusal(program, group, scratch, names):
-    """True if there is a checkpoint; False if it was refused as the program's header allows, and the program then ran on and passed."""
+    """True if there is a checkpoint; False if it was refused as the program's header demands, and the program then ran on and passed."""
     result = group.checkpoint()
     if result.returncode == 0:
-        if program.must_refuse:
+        if program.refused:
             raise Failure("checkpoint", "it should have been refused")
         return True
-    if not program.refusal or not re.search(program.refusal, result.stderr):
+    if not program.refused or not re.search(program.refused, result.stderr):
         raise Failure("checkpoint", f"status {result.returncode}: {result.stderr.strip()}")
     for name in names:
         release(scratch, name, 0)

@@ -89,6 +89,8 @@ void leave_out_scheduling(ObjectRecords& records) {
     thread.clear_affinity();
     thread.clear_io_priority();
     thread.clear_deadline();
+    thread.clear_slice_ns();
+    thread.clear_default_timer_slack_ns();
     thread.clear_reset_on_fork();
   });
 }
@@ -122,6 +124,7 @@ void leave_out_process_controls(ObjectRecords& records) {
   each_address_space(records, [](posix::AddressSpace& space) {
     space.set_dumpable(1);
     space.clear_thp_disabled();
+    space.clear_thp_when_advised();
     space.clear_merge_any();
     space.clear_membarrier();
     space.clear_write_execute_denied();

@@ -30,6 +30,8 @@ struct AddressSpaceRecord {
   uint64_t aio_contexts;              ///< io_setup() rings: presence of a table, contexts may be none
   uint64_t executable_inode, executable_device, executable_file_inode_address;
   uint64_t executable_mtime_ns;
+  uint32_t thp_disabled;              ///< PR_SET_THP_DISABLE, as PR_GET_THP_DISABLE tells it: 1, or 3 with PR_THP_DISABLE_EXCEPT_ADVISED
+  uint32_t reserved;
   uint64_t auxiliary_vector[kAuxiliaryVectorWords];
 };
 
@@ -75,6 +77,15 @@ static __always_inline uint64_t mm_flags(struct mm_struct *mm) {
   struct mm_struct___flags_bitmap *newer = (void *)mm;
   if (bpf_core_field_exists(newer->flags.__mm_flags)) return newer->flags.__mm_flags[0];
   return mm->flags;
+}
+
+/// Linux 6.18 gave the flags a bitmap, and in it a new meaning to what had told that the huge zero page was in use.
+static __always_inline uint32_t thp_disabled(struct mm_struct *mm) {
+  enum { kExceptAdvised = 23, kCompletely = 24 };  // MMF_DISABLE_THP_
+  struct mm_struct___flags_bitmap *newer = (void *)mm;
+  const uint64_t flags = mm_flags(mm);
+  if (flags >> kCompletely & 1) return 1;
+  return bpf_core_field_exists(newer->flags.__mm_flags) && (flags >> kExceptAdvised & 1) ? 3 : 0;
 }
 
 /// Of no use but for where it lies: no interface tells how far the variables of each processor lie from what the kernel's pointers to them say.
@@ -162,6 +173,8 @@ static __noinline int put_address_space(struct Pass *pass, uint64_t task_address
   record->lock_seq = mm_sequence(mm);
   record->membarrier_state = FIELD_OR_ZERO(mm, membarrier_state.counter);
   record->flags = mm_flags(mm);
+  record->thp_disabled = thp_disabled(mm);
+  record->reserved = 0;
   fill_mm_layout(mm, record);
   record->own_pages = own_pages(pass->request, address);
   fill_executable(mm, record);

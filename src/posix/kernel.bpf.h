@@ -117,8 +117,8 @@ struct thread_info {
   uint32_t cpu;
 };
 struct sched_entity {
-  uint64_t sum_exec_runtime;
-  unsigned char sched_delayed;
+  uint64_t sum_exec_runtime, slice;
+  unsigned char sched_delayed, custom_slice;
 };
 struct sched_dl_entity {
   uint64_t dl_runtime, dl_deadline, dl_period;

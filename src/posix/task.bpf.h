@@ -68,6 +68,7 @@ struct ThreadRecord {
   uint64_t timer_slack_ns, default_timer_slack_ns;
   uint64_t cpu_time_user_ns, cpu_time_system_ns;
   uint64_t deadline_runtime_ns, deadline_ns, deadline_period_ns;
+  uint64_t slice_ns;                  ///< that the thread asked for, 0 without
   uint64_t cpus_allowed[kCpuMaskWords];
   uint64_t restart_function;          ///< restart_block.fn: a kernel function's address
   uint64_t restart_arguments[6];      ///< what follows fn in restart_block
@@ -260,6 +261,7 @@ static __always_inline void fill_scheduling(struct task_struct *task, struct Thr
   record->deadline_runtime_ns = task->dl.dl_runtime;
   record->deadline_ns = task->dl.dl_deadline;
   record->deadline_period_ns = task->dl.dl_period;
+  record->slice_ns = FIELD_OR_ZERO(task, se.custom_slice) ? FIELD_OR_ZERO(task, se.slice) : 0;
   uint32_t size = bpf_core_field_size(task->cpus_mask);
   if (size > sizeof(record->cpus_allowed)) size = sizeof(record->cpus_allowed);
   __builtin_memset(record->cpus_allowed, 0, sizeof(record->cpus_allowed));

@@ -242,6 +242,8 @@ Result<Thread> thread_record(const ThreadRecord& source, const CredentialsRecord
   thread.set_personality(source.personality);
   thread.set_parent_death_signal(static_cast<int>(source.pdeath_signal));
   thread.set_timer_slack_ns(source.timer_slack_ns);
+  thread.set_default_timer_slack_ns(source.default_timer_slack_ns);
+  thread.set_slice_ns(source.slice_ns);
   thread.set_io_priority(source.io_priority);
   thread.set_speculation(source.atomic_flags >> kAtomicFlagsSpeculationShift & kAtomicFlagsSpeculationMask);
   thread.set_time_stamp_denied(source.time_stamp_denied != 0);
@@ -406,12 +408,13 @@ AddressSpace address_space_record(const AddressSpaceRecord& source) {
   while (words + 1 < std::size(source.auxiliary_vector) && source.auxiliary_vector[words] != 0) words += 2;
   space.set_auxv(source.auxiliary_vector, (words + 2) * sizeof(uint64_t));
   constexpr uint64_t kDumpableMask = 3;
-  constexpr uint64_t kThpDisabled = 1ull << 24;  // MMF_DISABLE_THP
   constexpr uint64_t kMergeAny = 1ull << 30;     // MMF_VM_MERGE_ANY
   constexpr int kCoreDumpFilterShift = 2;        // MMF_DUMP_FILTER_SHIFT, and as many bits as MMF_DUMP_FILTER_BITS says
   constexpr uint64_t kCoreDumpFilterMask = 0x1ff;
   space.set_dumpable(static_cast<int>(source.flags & kDumpableMask));
-  space.set_thp_disabled((source.flags & kThpDisabled) != 0);
+  constexpr uint32_t kThpExceptAdvised = 2;  // PR_THP_DISABLE_EXCEPT_ADVISED
+  space.set_thp_disabled(source.thp_disabled != 0);
+  space.set_thp_when_advised((source.thp_disabled & kThpExceptAdvised) != 0);
   space.set_merge_any((source.flags & kMergeAny) != 0);
   space.set_core_dump_filter(static_cast<uint32_t>(source.flags >> kCoreDumpFilterShift & kCoreDumpFilterMask));
   space.set_membarrier(source.membarrier_state);

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -98,8 +97,6 @@ Result<void> add_posix_timers(SyscallBatch& batch, const Process& process, int64
   return {};
 }
 
-constexpr uint64_t kSetattrResetOnFork = 1;  // SCHED_FLAG_RESET_ON_FORK
-
 /// Which command registers for what: the bits of mm_struct's membarrier_state, and MEMBARRIER_CMD_REGISTER_.
 constexpr std::array<std::pair<uint32_t, int>, 4> kMembarrierRegistrations{{{1 << 1, 1 << 4}, {1 << 3, 1 << 2}, {1 << 5, 1 << 6}, {1 << 7, 1 << 8}}};
 
@@ -186,56 +183,6 @@ void add_thread_credentials(SyscallBatch& batch, const Thread& thread) {
   if (wanted.no_new_privileges()) batch.add("set no_new_privs", SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1});
 }
 
-namespace {
-
-Result<void> set_deadline(pid_t host_tid, const Thread& thread) {
-  // struct sched_attr as <linux/sched/types.h> has it, which <sched.h> does not go with.
-  struct {
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t runtime, deadline, period;
-  } const attributes{.size = sizeof attributes,
-                     .policy = thread.policy(),
-                     .flags = thread.deadline().flags() | (thread.reset_on_fork() ? kSetattrResetOnFork : 0),
-                     .nice = thread.nice(),
-                     .priority = 0,
-                     .runtime = thread.deadline().runtime_ns(),
-                     .deadline = thread.deadline().deadline_ns(),
-                     .period = thread.deadline().period_ns()};
-  if (syscall(SYS_sched_setattr, host_tid, &attributes, 0) != 0) {
-    return system_error(fmt::format("put thread {} under SCHED_DEADLINE", thread.tid()));
-  }
-  return {};
-}
-
-}  // namespace
-
-Result<void> set_scheduling(pid_t host_tid, const Thread& thread) {
-  if (!thread.affinity().empty() &&
-      syscall(SYS_sched_setaffinity, host_tid, thread.affinity().size(), thread.affinity().data()) != 0) {
-    return system_error(fmt::format("set the affinity of thread {}", thread.tid()));
-  }
-  if (thread.has_deadline()) {
-    TRY(set_deadline(host_tid, thread));
-  } else if (thread.policy() != SCHED_OTHER || thread.reset_on_fork()) {
-    sched_param parameters{};
-    parameters.sched_priority = static_cast<int>(thread.real_time_priority());
-    const int policy = static_cast<int>(thread.policy()) | (thread.reset_on_fork() ? SCHED_RESET_ON_FORK : 0);
-    if (sched_setscheduler(host_tid, policy, &parameters) != 0) {
-      return system_error(fmt::format("set the scheduling policy of thread {}", thread.tid()));
-    }
-  }
-  if (setpriority(PRIO_PROCESS, static_cast<id_t>(host_tid), thread.nice()) != 0) {
-    return system_error(fmt::format("set the nice value of thread {}", thread.tid()));
-  }
-  if (thread.io_priority() != 0 && syscall(SYS_ioprio_set, 1, host_tid, thread.io_priority()) != 0) {
-    return system_error(fmt::format("set the I/O priority of thread {}", thread.tid()));
-  }
-  return {};
-}
-
 Result<void> add_process_attributes(SyscallBatch& batch, const Process& process, RestoreContext& context) {
   const FileSystemContext& directories = *TRY(context.tree.file_system_context(process.file_system_context()));
   // Both paths are as seen from outside of it.
@@ -283,7 +230,8 @@ Result<void> add_mm_attributes(SyscallBatch& batch, const Process& process, Rest
   }
   constexpr int kSetMemoryMerge = 67;  // PR_SET_MEMORY_MERGE
   if (space.merge_any()) batch.add("have memory merged", SYS_prctl, {kSetMemoryMerge, 1, 0, 0, 0});
-  if (space.thp_disabled()) batch.add("disable THP", SYS_prctl, {PR_SET_THP_DISABLE, 1});
+  constexpr uint64_t kThpExceptAdvised = 2;  // PR_THP_DISABLE_EXCEPT_ADVISED, Linux 6.18
+  if (space.thp_disabled()) batch.add("disable THP", SYS_prctl, {PR_SET_THP_DISABLE, 1, space.thp_when_advised() ? kThpExceptAdvised : 0, 0, 0});
   return {};
 }
 

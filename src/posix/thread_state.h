@@ -14,8 +14,6 @@ namespace perdure::posix {
 Result<void> add_thread_attributes(SyscallBatch& batch, const Thread& thread, const MakeRoom& make_room);
 /// Last: what takes privilege away.
 void add_thread_credentials(SyscallBatch& batch, const Thread& thread);
-/// Nice value, policy, affinity: from outside.
-Result<void> set_scheduling(pid_t host_tid, const Thread& thread);
 
 /// Working and root directory, umask, prctl state.
 Result<void> add_process_attributes(SyscallBatch& batch, const Process& process, RestoreContext& context);

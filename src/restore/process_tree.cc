@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "posix/scheduling.h"
 #include "restore/rebuild.h"
 
 namespace perdure::restore {
@@ -137,6 +138,8 @@ Result<void> ProcessTree::create(BareProcess& parent, const posix::Process& reco
     born_from = TRY(stand_in_session(parent, record.session()));
   }
   const bool shares_descriptors = parent.record != nullptr && record.descriptor_table() != 0 && parent.record->descriptor_table() == record.descriptor_table();
+  const auto threads = context_->tree.threads(wanted);
+  const auto slack = TRY(posix::SlackAtBirth::lend(threads.empty() ? 0 : born_from->leader.tid(), threads.empty() ? posix::Thread() : *threads.front()));
   auto process = TRY(clone(*born_from, wanted, record.exit_signal(), shares_descriptors));
   process->record = &record;
   BareProcess& child = *process;

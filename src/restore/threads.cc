@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "posix/blocked_syscall.h"
 #include "posix/half_done_transfer.h"
+#include "posix/scheduling.h"
 #include "posix/thread_state.h"
 #include "restore/rebuild.h"
 
@@ -36,6 +37,14 @@ Result<void> adopt_threads(BareProcess& process, const std::vector<pid_t>& creat
   return {};
 }
 
+/// How many of them, from the first on, have the same default timer slack.
+size_t born_alike(std::span<const posix::Thread* const> threads) {
+  const auto other = std::ranges::find_if(threads, [&](const posix::Thread* thread) {
+    return thread->default_timer_slack_ns() != threads.front()->default_timer_slack_ns();
+  });
+  return static_cast<size_t>(other - threads.begin());
+}
+
 /// Brings the thread to an interrupt stop, the one place from which the kernel restarts an interrupted system call by its registers.
 Result<void> rest_before_user_mode(TracedThread& thread) {
   TRY(thread.interrupt());
@@ -51,10 +60,11 @@ Result<void> create_threads(BareProcess& process, posix::RestoreContext& context
   if (threads.empty() || threads.front()->tid() != process.record->pid()) {
     return failure(fmt::format("the checkpoint lacks the main thread of process {}", process.record->pid()));
   }
-  const auto others = std::span(threads).subspan(1);
   constexpr size_t kThreadsPerBatch = 256;
-  for (size_t at = 0; at < others.size(); at += kThreadsPerBatch) {
-    const auto some = others.subspan(at, std::min(kThreadsPerBatch, others.size() - at));
+  for (auto others = std::span(threads).subspan(1); !others.empty();) {
+    const auto some = others.first(std::min(born_alike(others), kThreadsPerBatch));
+    others = others.subspan(some.size());
+    const auto slack = TRY(posix::SlackAtBirth::lend(process.leader.tid(), *some.front()));
     SyscallBatch batch(process.stub);
     for (const posix::Thread* thread : some) {
       clone_args arguments{};

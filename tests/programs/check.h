@@ -3,7 +3,6 @@
 // A program is one small C file that shows one kernel behaviour. Its header comment says what it shows, then, one a line:
 //   // covers: kind, kind          kinds, or fields of the records (Process.parent_pid), whose capture, disabled by `perdure run --mutate KIND`,
 //                                 must make it fail
-//   // refusal: REGEX              `perdure checkpoint` may refuse it (instead of working) with a message that matches
 //   // refused: REGEX              `perdure checkpoint` must refuse it with a message that matches, and it must run on
 //   // rounds: N                   it calls checkpoint_round(1) to checkpoint_round(N) instead of checkpoint_here()
 //   // timeout: SECONDS            for one run of it, where 30 are not enough

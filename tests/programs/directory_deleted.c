@@ -1,5 +1,5 @@
-// A deleted directory that is open, and is the working directory: both stay deleted and empty. Perdure may refuse it.
-// refusal: director
+// A deleted directory that is open, and is the working directory, is refused.
+// refused: director
 #include "check.h"
 
 int main(int argc, char** argv) {

@@ -1,5 +1,5 @@
-// A fanotify group is kept, or refused by name.
-// refusal: fanotify
+// A fanotify group is refused by name, and goes on to tell of events.
+// refused: fanotify
 #include "check.h"
 #include <sys/fanotify.h>
 

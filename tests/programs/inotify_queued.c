@@ -1,5 +1,5 @@
-// Inotify events that nobody has read yet, with names and cookies, are still queued, in their order, or the checkpoint is refused.
-// refusal: events wait to be read
+// A checkpoint is refused while inotify events wait to be read, and leaves them queued, with names and cookies, in their order.
+// refused: events wait to be read
 #include "check.h"
 #include <sys/inotify.h>
 #include <sys/ioctl.h>

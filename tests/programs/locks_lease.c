@@ -1,5 +1,5 @@
-// A lease on a file (F_SETLEASE) is kept, or refused.
-// refusal: lease
+// A lease on a file (F_SETLEASE) is refused, and stays.
+// refused: lease
 #include "check.h"
 
 int main(int argc, char** argv) {

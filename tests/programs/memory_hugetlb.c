@@ -1,6 +1,5 @@
-// Memory from the pool of huge pages (MAP_HUGETLB), private and shared, keeps its contents, or is refused by name.
+// Memory from the pool of huge pages (MAP_HUGETLB), private and shared, keeps its contents.
 // covers: memory-private
-// refusal: (?i)huge
 #include "check.h"
 
 enum { kHuge = 2 << 20 };

@@ -1,5 +1,5 @@
-// A process with an io_uring is refused with a message that names it, or its ring works after the restore.
-// refusal: io_uring
+// A process with an io_uring is refused with a message that names it, and its ring goes on working.
+// refused: io_uring
 #include <linux/io_uring.h>
 
 #include "check.h"

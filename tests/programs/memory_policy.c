@@ -1,5 +1,5 @@
-// The memory policy of a thread and of a mapping come back, or are refused by name.
-// refusal: (?i)polic
+// The memory policy of a thread or of a mapping is refused by name.
+// refused: (?i)polic
 #include <linux/mempolicy.h>
 
 #include "check.h"

@@ -1,5 +1,4 @@
-// A mapping sealed by mseal() is sealed after the restore, with its contents, or is refused by name.
-// refusal: (?i)seal
+// A mapping sealed by mseal() is sealed after the restore, with its contents.
 #include "check.h"
 
 enum { kMseal = 462 };

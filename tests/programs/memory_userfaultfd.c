@@ -1,5 +1,5 @@
-// A process that uses userfaultfd() itself goes on handling its faults, or is refused by name and runs on.
-// refusal: userfaultfd
+// A process that uses userfaultfd() itself is refused by name, and goes on handling its faults.
+// refused: userfaultfd
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 

@@ -1,5 +1,5 @@
-// A netlink socket, as the C library's interface functions leave none behind but daemons do: it is kept, or refused by name.
-// refusal: (?i:netlink)
+// A netlink socket, as the C library's interface functions leave none behind but daemons do, is refused by name and goes on to answer.
+// refused: (?i:netlink)
 #include "check.h"
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>

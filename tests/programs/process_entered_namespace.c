@@ -1,5 +1,5 @@
-// A process that unshared its UTS namespace has its own host name after the restore, and others have theirs; or it is refused by name.
-// refusal: (?i)namespace
+// A process that unshared its UTS namespace is refused by name, and keeps its own host name, as others keep theirs.
+// refused: (?i)namespace
 #include <sched.h>
 
 #include "check.h"

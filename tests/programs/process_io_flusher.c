@@ -1,5 +1,5 @@
-// A thread that declared itself part of writing memory back (PR_SET_IO_FLUSHER) is that after the restore, or is refused by name.
-// refusal: (?i)flusher
+// A thread that declared itself part of writing memory back (PR_SET_IO_FLUSHER) is refused by name.
+// refused: (?i)flusher
 #include "check.h"
 
 #include <sys/prctl.h>

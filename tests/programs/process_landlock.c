@@ -1,5 +1,5 @@
-// A process that confined itself by Landlock is confined after the restore, or is refused by name.
-// refusal: (?i)landlock
+// A process that confined itself by Landlock is refused by name, and stays confined.
+// refused: (?i)landlock
 #include <linux/landlock.h>
 #include <sys/prctl.h>
 

@@ -1,5 +1,5 @@
-// A process in a seccomp filter is persisted without its filter getting in the way, and is filtered after the restore; or it is refused by name.
-// refusal: (?i)seccomp
+// A process in a seccomp filter is refused by name, without its filter getting in the way, and is filtered afterwards as before.
+// refused: (?i)seccomp
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>

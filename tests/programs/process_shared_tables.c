@@ -1,5 +1,5 @@
-// Two processes made by clone() that share their address space, descriptor table and working directory share them after the restore.
-// refusal: shar
+// Two processes made by clone() that share their address space, descriptor table and working directory are refused, and share them afterwards.
+// refused: shar
 #include <sched.h>
 
 #include "check.h"

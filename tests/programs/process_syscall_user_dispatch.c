@@ -1,5 +1,5 @@
-// A thread whose system calls are dispatched to a signal handler of its own (PR_SET_SYSCALL_USER_DISPATCH) keeps that, or is refused by name.
-// refusal: (?i)dispatch
+// A thread whose system calls are dispatched to a signal handler of its own (PR_SET_SYSCALL_USER_DISPATCH) is refused by name.
+// refused: (?i)dispatch
 #include <linux/prctl.h>
 #include <sys/prctl.h>
 

@@ -1,5 +1,5 @@
-// A process that traces another by ptrace() goes on doing so, or is refused by name and runs on.
-// refusal: (?i)trac
+// A process that traces another by ptrace() is refused by name, and goes on tracing.
+// refused: (?i)trac
 #include <sys/ptrace.h>
 
 #include "check.h"

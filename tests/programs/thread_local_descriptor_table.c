@@ -1,5 +1,5 @@
-// An entry of the x86 local descriptor table that a program made is there after the restore, or is refused by name.
-// refusal: (?i)ldt|descriptor table
+// An entry of the x86 local descriptor table that a program made is refused by name, and stays.
+// refused: (?i)ldt|descriptor table
 #include <asm/ldt.h>
 
 #include "check.h"

@@ -1,5 +1,4 @@
 // A priority-inheritance mutex, whose state lies in the kernel while it is contended, is handed on.
-// refusal: (?i)pi|priority
 #include "check.h"
 
 static pthread_mutex_t mutex;

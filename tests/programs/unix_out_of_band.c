@@ -1,5 +1,4 @@
-// An out-of-band byte in a UNIX stream keeps its place and its mark. Perdure may refuse it.
-// refusal: out-of-band|MSG_OOB
+// An out-of-band byte in a UNIX stream keeps its place and its mark.
 #include "check.h"
 #include <sys/ioctl.h>
 #include <sys/socket.h>

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""docs/state.md and the test programs: each row names what shows it or says that nothing does, what it names exists, and every program is named."""
+"""docs/state.md and the test programs: each row names what shows it or says that nothing does, what it names exists, every
+program is named, and the programs of what is refused demand that it is."""
 
 import fnmatch
 import pathlib
@@ -11,13 +12,21 @@ import harness
 from harness import Failure
 
 TABLE = harness.ROOT / "docs/state.md"
-PROGRAMS = {path.stem for path in (harness.ROOT / "tests/programs").glob("*.c")}
+SOURCES = {path.stem: path for path in (harness.ROOT / "tests/programs").glob("*.c")}
+PROGRAMS = set(SOURCES)
+# What is refused at times, or elsewhere than at a checkpoint.
+REFUSED_AT_TIMES = ("refused at the restore", "refused for as long as")
+
+
+def full_rows():
+    """(what, becomes, witnesses) of each row: its cells."""
+    cells = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in TABLE.read_text().splitlines() if line.startswith("|")]
+    return [tuple(row) for row in cells if row[-1] != "test program" and not set(row[0]) <= set("- ")]
 
 
 def rows():
-    """(what, witnesses) of each row: the first and the last cell."""
-    cells = [line.strip().strip("|").split("|") for line in TABLE.read_text().splitlines() if line.startswith("|")]
-    return [(row[0].strip(), row[-1].strip()) for row in cells if row[-1].strip() != "test program" and not set(row[0]) <= set("- ")]
+    """(what, witnesses) of each row."""
+    return [(what, witnesses) for what, _, witnesses in full_rows()]
 
 
 def patterns(witnesses):
@@ -39,6 +48,22 @@ def what_it_names_exists():
         raise Failure("table", f"there is no {', '.join(unknown)}")
 
 
+def demands_refusal(program):
+    return re.search(r"^// refused:", SOURCES[program].read_text(), re.MULTILINE) is not None
+
+
+def programs_agree_on_refusals():
+    wrong = []
+    for _, becomes, witnesses in full_rows():
+        refused = becomes.startswith("refused") and not becomes.startswith(REFUSED_AT_TIMES)
+        if not refused and (not becomes.startswith("saved") or "refused" in becomes):
+            continue
+        named = sorted({program for name in patterns(witnesses) for program in fnmatch.filter(PROGRAMS, name)})
+        wrong += [f"{program} ({becomes})" for program in named if demands_refusal(program) != refused]
+    if wrong:
+        raise Failure("table", f"another outcome than the table says: {', '.join(wrong)}")
+
+
 def every_program_is_named():
     named = {program for _, witnesses in rows() for name in patterns(witnesses) for program in fnmatch.filter(PROGRAMS, name)}
     if PROGRAMS - named:
@@ -46,4 +71,4 @@ def every_program_is_named():
 
 
 if __name__ == "__main__":
-    sys.exit(harness.run_cases([every_row_says_what_shows_it, what_it_names_exists, every_program_is_named]))
+    sys.exit(harness.run_cases([every_row_says_what_shows_it, what_it_names_exists, programs_agree_on_refusals, every_program_is_named]))
