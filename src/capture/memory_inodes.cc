@@ -66,6 +66,7 @@ Result<posix::ObjectId> Capturer::inode_at(const std::string& link, uint64_t add
     state.memory_inodes.insert(id);
     state.links[id] = link;
     state.records.erase(own_id);
+    inodes_.erase(own_id);  // even if this attempt comes to nothing, it is no outside file any more
     return id;
   };
   if (memory_inodes_.contains(own_id)) return belongs_to_store(own_id);

@@ -81,7 +81,11 @@ void leave_out_names(ObjectRecords& records) {
 }
 
 void leave_out_scheduling(ObjectRecords& records) {
-  each_process(records, [](posix::Process& process) { process.clear_oom_score_adj(); });
+  each_process(records, [](posix::Process& process) {
+    process.clear_oom_score_adj();
+    process.clear_oom_score_adj_min();
+    process.clear_autogroup_nice();
+  });
   each_thread(records, [](posix::Thread& thread) {
     thread.clear_nice();
     thread.clear_policy();
@@ -90,6 +94,8 @@ void leave_out_scheduling(ObjectRecords& records) {
     thread.clear_io_priority();
     thread.clear_deadline();
     thread.clear_slice_ns();
+    thread.clear_utilization_min();
+    thread.clear_utilization_max();
     thread.clear_default_timer_slack_ns();
     thread.clear_reset_on_fork();
   });
@@ -125,6 +131,7 @@ void leave_out_process_controls(ObjectRecords& records) {
     space.set_dumpable(1);
     space.clear_thp_disabled();
     space.clear_thp_when_advised();
+    space.clear_futex_slots();
     space.clear_merge_any();
     space.clear_membarrier();
     space.clear_write_execute_denied();

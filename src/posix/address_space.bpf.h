@@ -9,6 +9,7 @@ namespace perdure::posix {
 
 enum AddressSpaceLimits { kAuxiliaryVectorWords = 64 };
 #define kUnknownPages (~0ull)
+#define kNoFutexSlots (~0u)
 
 /// An address space; keyed by the address of its mm_struct.
 struct AddressSpaceRecord {
@@ -31,7 +32,8 @@ struct AddressSpaceRecord {
   uint64_t executable_inode, executable_device, executable_file_inode_address;
   uint64_t executable_mtime_ns;
   uint32_t thp_disabled;              ///< PR_SET_THP_DISABLE, as PR_GET_THP_DISABLE tells it: 1, or 3 with PR_THP_DISABLE_EXCEPT_ADVISED
-  uint32_t reserved;
+  uint32_t futex_slots;               ///< PR_FUTEX_HASH_SET_SLOTS; kNoFutexSlots where the kernel chose
+  uint64_t address_tags;              ///< bits of addresses that are ignored: 0 without linear address masking
   uint64_t auxiliary_vector[kAuxiliaryVectorWords];
 };
 
@@ -86,6 +88,17 @@ static __always_inline uint32_t thp_disabled(struct mm_struct *mm) {
   const uint64_t flags = mm_flags(mm);
   if (flags >> kCompletely & 1) return 1;
   return bpf_core_field_exists(newer->flags.__mm_flags) && (flags >> kExceptAdvised & 1) ? 3 : 0;
+}
+
+static __always_inline uint32_t futex_slots(struct mm_struct *mm) {
+  struct mm_struct___futex_hash *hashed = (void *)mm;
+  if (!bpf_core_field_exists(hashed->futex_phash)) return kNoFutexSlots;
+  const uint64_t address = ADDRESS(hashed, futex_phash);
+  if (!address) return kNoFutexSlots;
+  struct futex_private_hash *hash = KERNEL(futex_private_hash, address);
+  if (!FIELD_OR_ZERO(hash, custom)) return kNoFutexSlots;
+  // One slot stands for the table of the whole machine.
+  return hash->hash_mask ? hash->hash_mask + 1 : 0;
 }
 
 /// Of no use but for where it lies: no interface tells how far the variables of each processor lie from what the kernel's pointers to them say.
@@ -174,13 +187,14 @@ static __noinline int put_address_space(struct Pass *pass, uint64_t task_address
   record->membarrier_state = FIELD_OR_ZERO(mm, membarrier_state.counter);
   record->flags = mm_flags(mm);
   record->thp_disabled = thp_disabled(mm);
-  record->reserved = 0;
+  record->futex_slots = futex_slots(mm);
   fill_mm_layout(mm, record);
   record->own_pages = own_pages(pass->request, address);
   fill_executable(mm, record);
   struct mm_struct___context *context = (void *)mm;
   record->vdso = (uint64_t)FIELD_OR_ZERO(context, context.vdso);
   record->local_descriptor_table = (uint64_t)FIELD_OR_ZERO(context, context.ldt);
+  record->address_tags = FIELD_OR_ZERO(context, context.lam_cr3_mask);
   record->protection_keys = (uint64_t)FIELD_OR_ZERO(context, context.pkey_allocation_map);
   struct mm_struct___aio *aio = (void *)mm;
   record->aio_contexts = (uint64_t)FIELD_OR_ZERO(aio, ioctx_table);

@@ -49,6 +49,8 @@ struct FileRecord {
   uint32_t owner_signal;              ///< F_SETSIG
   uint32_t owner_uid, owner_euid;
   uint32_t has_owner;
+  uint32_t write_hint;                ///< F_SET_RW_HINT, of the inode
+  uint32_t reserved;
 };
 
 #ifdef __cplusplus
@@ -117,6 +119,17 @@ static __always_inline void fill_owner(struct file *file, struct FileRecord *rec
   record->owner_pid = record->owner_type == 2 ? -number : number;
 }
 
+static __always_inline uint32_t write_hint(struct inode *inode) {
+  struct inode___plain_hint *older = (void *)inode;
+  uint8_t hint = 0;
+  if (bpf_core_field_exists(inode->i_write_hint)) {
+    bpf_probe_read_kernel(&hint, sizeof(hint), &inode->i_write_hint);
+  } else if (bpf_core_field_exists(older->i_write_hint)) {
+    bpf_probe_read_kernel(&hint, sizeof(hint), &older->i_write_hint);
+  }
+  return hint;
+}
+
 static __always_inline void fill_inode(struct inode *inode, struct FileRecord *record) {
   record->inode = (uint64_t)inode;
   record->inode_number = inode->i_ino;
@@ -128,6 +141,8 @@ static __always_inline void fill_inode(struct inode *inode, struct FileRecord *r
   record->filesystem_magic = inode->i_sb->s_magic;
   record->mtime_ns = modification_time_ns(inode);
   record->ctime_ns = change_time_ns(inode);
+  record->write_hint = write_hint(inode);
+  record->reserved = 0;
 }
 
 static __always_inline uint32_t seals_of(struct inode *inode, uint64_t magic) {

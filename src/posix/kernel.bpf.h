@@ -81,6 +81,9 @@ struct tty_struct {
 struct rlimit {
   unsigned long rlim_cur, rlim_max;
 };
+struct autogroup {
+  int nice;
+};
 struct signal_struct {
   atomic_t live;
   int nr_threads;
@@ -101,6 +104,7 @@ struct signal_struct {
   struct pid *tty_old_pgrp;
   int leader;
   struct tty_struct *tty;
+  struct autogroup *autogroup;
   uint64_t utime, stime, cutime, cstime;
   unsigned long min_flt, maj_flt;
   struct rlimit rlim[16];
@@ -174,6 +178,7 @@ struct thread_struct {
   unsigned long sp, fsbase, gsbase;
   struct perf_event *ptrace_bps[4];
   void *io_bitmap;
+  unsigned long features, features_locked;
   uint32_t pkru;
   struct desc_struct tls_array[3];
 };
@@ -209,6 +214,8 @@ struct task_struct {
   unsigned int restore_sigmask : 1;
   struct mm_struct *mm;
   int exit_state, exit_code, exit_signal, pdeath_signal;
+  uint64_t parent_exec_id, self_exec_id;
+  unsigned long core_cookie;
   unsigned long jobctl;
   unsigned int personality;
   unsigned long atomic_flags;
@@ -249,6 +256,14 @@ struct task_struct {
   uint64_t timer_slack_ns, default_timer_slack_ns;
   struct posix_cputimers posix_cputimers;
   struct thread_struct thread;
+};
+struct uclamp_se {
+  unsigned int value : 11;
+  unsigned int user_defined : 1;
+};
+/// Where the kernel was built with clamps of utilisation.
+struct task_struct___clamped {
+  struct uclamp_se uclamp_req[2];
 };
 
 #pragma clang attribute pop

@@ -37,6 +37,7 @@ struct super_block {
 };
 struct file_lock_context;
 struct pipe_inode_info;
+enum rw_hint { WRITE_LIFE_NOT_SET };
 struct inode {
   unsigned short i_mode;
   kuid_t i_uid;
@@ -50,6 +51,11 @@ struct inode {
   uint32_t i_mtime_nsec, i_ctime_nsec;
   struct file_lock_context *i_flctx;
   struct pipe_inode_info *i_pipe;
+  enum rw_hint i_write_hint;
+};
+/// Up to 6.8 the hint was a plain number.
+struct inode___plain_hint {
+  uint8_t i_write_hint;
 };
 /// Up to 6.10 the times were structures.
 struct inode___timespec {

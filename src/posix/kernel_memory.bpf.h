@@ -50,6 +50,7 @@ typedef struct {
   struct ldt_struct *ldt;
   void *vdso;
   uint16_t pkey_allocation_map;
+  unsigned long lam_cr3_mask;
 } mm_context_t;
 struct mm_struct___context {
   mm_context_t context;
@@ -57,6 +58,15 @@ struct mm_struct___context {
 struct kioctx_table;
 struct mm_struct___aio {
   struct kioctx_table *ioctx_table;
+};
+
+/// Since 6.16.
+struct futex_private_hash {
+  unsigned int hash_mask;
+  bool custom;
+};
+struct mm_struct___futex_hash {
+  struct futex_private_hash *futex_phash;
 };
 
 struct anon_vma_name {

@@ -36,6 +36,8 @@ struct ProcessRecord {
   uint32_t cpu_timers_active;
   uint32_t has_posix_timers;
   uint32_t next_posix_timer_id;
+  int32_t autogroup_nice;             ///< of the session
+  uint32_t reserved;
   uint64_t resource_limits[16][2];    ///< current and maximum, by RLIMIT_*
   struct TimerReading real_timer;
   uint64_t profile_expires_ns, profile_interval_ns;  ///< in process CPU time (user and system)
@@ -133,6 +135,9 @@ static __always_inline void fill_process(struct task_struct *task, struct Proces
   record->terminal_major = terminal ? terminal->driver->major : 0;
   record->terminal_minor_start = terminal ? terminal->driver->minor_start : 0;
   record->terminal_index = terminal ? terminal->index : 0;
+  struct autogroup *autogroup = FIELD_OR_ZERO(signal, autogroup);
+  record->autogroup_nice = autogroup ? autogroup->nice : 0;
+  record->reserved = 0;
   record->oom_score_adj = signal->oom_score_adj;
   record->oom_score_adj_min = signal->oom_score_adj_min;
   bpf_probe_read_kernel(record->resource_limits, sizeof(record->resource_limits), &signal->rlim);

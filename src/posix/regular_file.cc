@@ -57,6 +57,7 @@ class RegularFileKind final : public FileKind {
   Result<void> capture(const FileSource& source, CaptureContext& context, OpenFile& file) const override {
     RegularFile& regular = *file.mutable_regular_file();
     regular.set_path(TRY(context.path_of(source)));
+    regular.set_write_hint(source.record.write_hint);
     regular.set_inode(TRY(context.inode_object(source, regular.path())));
     return {};
   }
@@ -64,6 +65,11 @@ class RegularFileKind final : public FileKind {
   Result<Fd> restore(ObjectId, const OpenFile& file, RestoreContext& context) const override {
     Fd fd = TRY(reopen(file, context));
     if (lseek(fd.get(), file.position(), SEEK_SET) < 0) return system_error(fmt::format("seek in '{}'", file.regular_file().path()));
+    constexpr int kSetWriteHint = 1036;  // F_SET_RW_HINT
+    const uint64_t hint = file.regular_file().write_hint();
+    if (hint != 0 && fcntl(fd.get(), kSetWriteHint, &hint) != 0) {
+      return system_error(fmt::format("hint how long what is written to '{}' lives", file.regular_file().path()));
+    }
     return fd;
   }
 };

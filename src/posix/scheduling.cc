@@ -12,7 +12,11 @@ namespace perdure::posix {
 
 namespace {
 
-constexpr uint64_t kSetattrResetOnFork = 1;  // SCHED_FLAG_RESET_ON_FORK
+// SCHED_FLAG_*
+constexpr uint64_t kSetattrResetOnFork = 0x1;
+constexpr uint64_t kSetattrKeepRest = 0x8 | 0x10;
+constexpr uint64_t kSetattrUtilizationMin = 0x20;
+constexpr uint64_t kSetattrUtilizationMax = 0x40;
 
 /// struct sched_attr as <linux/sched/types.h> has it, which <sched.h> does not go with.
 struct Attributes {
@@ -22,6 +26,7 @@ struct Attributes {
   int32_t nice = 0;
   uint32_t priority = 0;
   uint64_t runtime_ns = 0, deadline_ns = 0, period_ns = 0;
+  uint32_t utilization_min = 0, utilization_max = 0;
 };
 
 Result<void> set_attributes(pid_t host_tid, const Attributes& attributes, const Thread& thread, const char* what) {
@@ -53,6 +58,15 @@ Result<void> set_policy(pid_t host_tid, const Thread& thread) {
   return system_error(fmt::format("set the scheduling policy of thread {}", thread.tid()));
 }
 
+Result<void> set_clamps(pid_t host_tid, const Thread& thread) {
+  const Attributes attributes{.flags = kSetattrKeepRest | (thread.has_utilization_min() ? kSetattrUtilizationMin : 0) |
+                                       (thread.has_utilization_max() ? kSetattrUtilizationMax : 0),
+                              .utilization_min = thread.utilization_min(),
+                              .utilization_max = thread.utilization_max()};
+  if (attributes.flags == kSetattrKeepRest) return {};
+  return set_attributes(host_tid, attributes, thread, "the clamps of utilisation");
+}
+
 std::string slack_path(pid_t task) { return fmt::format("/proc/{}/timerslack_ns", task); }
 
 }  // namespace
@@ -63,6 +77,7 @@ Result<void> set_scheduling(pid_t host_tid, const Thread& thread) {
     return system_error(fmt::format("set the affinity of thread {}", thread.tid()));
   }
   TRY(set_policy(host_tid, thread));
+  TRY(set_clamps(host_tid, thread));
   if (setpriority(PRIO_PROCESS, static_cast<id_t>(host_tid), thread.nice()) != 0) {
     return system_error(fmt::format("set the nice value of thread {}", thread.tid()));
   }

@@ -39,6 +39,8 @@ struct UserRegisters {
   uint64_t r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
 };
 
+#define kNotClamped (~0u)
+
 enum ThreadLimits {
   kExtendedStateLimit = 16 << 10,  ///< XSAVE areas with AMX take 11 KB
   kCpuMaskWords = 16,              ///< CPUs 0 to 1023
@@ -69,6 +71,8 @@ struct ThreadRecord {
   uint64_t cpu_time_user_ns, cpu_time_system_ns;
   uint64_t deadline_runtime_ns, deadline_ns, deadline_period_ns;
   uint64_t slice_ns;                  ///< that the thread asked for, 0 without
+  uint64_t core_cookie;               ///< 0 where it shares its core with everybody
+  uint64_t shadow_stack_features, shadow_stack_locked;  ///< ARCH_SHSTK_*
   uint64_t cpus_allowed[kCpuMaskWords];
   uint64_t restart_function;          ///< restart_block.fn: a kernel function's address
   uint64_t restart_arguments[6];      ///< what follows fn in restart_block
@@ -93,7 +97,8 @@ struct ThreadRecord {
   uint32_t thread_status;             ///< TS_*: 2 while in a 32-bit syscall
   uint32_t time_stamp_denied;         ///< PR_SET_TSC
   uint32_t cpuid_denied;              ///< ARCH_SET_CPUID
-  uint32_t reserved;
+  uint32_t utilization_min, utilization_max;  ///< that the thread asked for, kNotClamped without
+  uint32_t parent_has_executed;       ///< since this process was created with another exit signal than SIGCHLD
 };
 
 /// A signal that waits. `info` is the leading 48 bytes of siginfo_t, all that the kernel keeps.
@@ -115,6 +120,7 @@ struct PendingSignalRecord {
 
 enum {
   kPendingSignalLimit = 32768,
+  kChildSignal = 17,     // SIGCHLD
   kNotImplemented = 38,  // ENOSYS: what a system call's result is as long as it has none
 };
 
@@ -227,6 +233,8 @@ static __always_inline void fill_cpu_state(struct task_struct *task, struct Thre
   record->pkru = FIELD_OR_ZERO(task, thread.pkru);
   bpf_probe_read_kernel(record->tls_descriptors, sizeof(record->tls_descriptors), &task->thread.tls_array);
   record->io_bitmap = (uint64_t)FIELD_OR_ZERO(task, thread.io_bitmap);
+  record->shadow_stack_features = FIELD_OR_ZERO(task, thread.features);
+  record->shadow_stack_locked = FIELD_OR_ZERO(task, thread.features_locked);
   record->breakpoints = ADDRESS(task, thread.ptrace_bps[0]) | ADDRESS(task, thread.ptrace_bps[1]) |
                         ADDRESS(task, thread.ptrace_bps[2]) | ADDRESS(task, thread.ptrace_bps[3]);
   record->kernel_stack = (uint64_t)task->stack;
@@ -248,6 +256,16 @@ static __always_inline void fill_signal_state(struct task_struct *task, struct T
   record->alternate_stack_flags = task->sas_ss_flags;
   record->pdeath_signal = task->pdeath_signal;
   record->exit_signal = task->exit_signal;
+  const bool signals_otherwise = task->exit_signal >= 0 && task->exit_signal != kChildSignal;
+  record->parent_has_executed = signals_otherwise && task->parent_exec_id != task->real_parent->self_exec_id;
+}
+
+/// `which`: 0 the least, 1 the most.
+static __always_inline uint32_t utilization_clamp(struct task_struct *task, uint32_t which) {
+  struct task_struct___clamped *clamped = (void *)task;
+  if (!bpf_core_field_exists(clamped->uclamp_req)) return kNotClamped;
+  struct uclamp_se *clamp = (void *)((uint64_t)task + FIELD_OFFSET(task_struct___clamped, uclamp_req) + which * bpf_core_type_size(struct uclamp_se));
+  return BPF_CORE_READ_BITFIELD_PROBED(clamp, user_defined) ? (uint32_t)BPF_CORE_READ_BITFIELD_PROBED(clamp, value) : kNotClamped;
 }
 
 static __always_inline void fill_scheduling(struct task_struct *task, struct ThreadRecord *record) {
@@ -266,6 +284,9 @@ static __always_inline void fill_scheduling(struct task_struct *task, struct Thr
   if (size > sizeof(record->cpus_allowed)) size = sizeof(record->cpus_allowed);
   __builtin_memset(record->cpus_allowed, 0, sizeof(record->cpus_allowed));
   bpf_probe_read_kernel(record->cpus_allowed, size, &task->cpus_mask);
+  record->utilization_min = utilization_clamp(task, 0);
+  record->utilization_max = utilization_clamp(task, 1);
+  record->core_cookie = FIELD_OR_ZERO(task, core_cookie);
   record->cpu_affinity_request = (uint64_t)FIELD_OR_ZERO(task, user_cpus_ptr);
   struct io_context *io = FIELD_OR_ZERO(task, io_context);
   record->io_context = (uint64_t)io;
@@ -309,7 +330,6 @@ static __always_inline void fill_denials(struct CollectRequest *request, struct 
   uint64_t flags = task->thread_info.flags;
   record->time_stamp_denied = (flags & request->time_stamp_denied_flag) != 0;
   record->cpuid_denied = (flags & request->cpuid_denied_flag) != 0;
-  record->reserved = 0;
 }
 
 /// The signals queued on one list, of which request->next have been told. False when the output is full.

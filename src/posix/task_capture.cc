@@ -44,6 +44,9 @@ Result<void> refuse_attributes(const ThreadRecord& thread) {
   if (thread.mempolicy != 0) return refuse("has a memory policy");
   if (thread.breakpoints != 0) return refuse("has hardware breakpoints");
   if ((thread.brief.flags & kInputOutputFlusher) == kInputOutputFlusher) return refuse("is an I/O flusher (PR_SET_IO_FLUSHER)");
+  if (thread.core_cookie != 0) return refuse("shares its core with chosen threads alone (PR_SCHED_CORE)");
+  if (thread.shadow_stack_features != 0) return refuse("has a shadow stack");
+  if (thread.parent_has_executed != 0) return refuse("ends with another signal than SIGCHLD, and its parent has executed a program since it was created");
   if (thread.io_bitmap != 0) return refuse("has access to I/O ports");
   if (std::ranges::any_of(thread.tls_descriptors, [](uint64_t word) { return word != 0; })) return refuse("uses set_thread_area");
   if (thread.registers.cs != 0x33) return refuse("runs 32-bit code");
@@ -195,6 +198,7 @@ Result<void> refuse_what_cannot_be_saved(const TaskTable& table) {
     if (shepherd != nullptr) TRY(refuse_foreign_surroundings(table, *thread, *shepherd));
     const auto* space = table.address_spaces.find(thread->brief.mm);
     if (space != nullptr && space->local_descriptor_table != 0) return refuse(*thread, "has a local descriptor table (modify_ldt)");
+    if (space != nullptr && space->address_tags != 0) return refuse(*thread, "has tags in its addresses (linear address masking)");
   }
   TRY(refuse_unusual_tables(table));
   return refuse_unusual_sharing(table);
@@ -244,6 +248,9 @@ Result<Thread> thread_record(const ThreadRecord& source, const CredentialsRecord
   thread.set_timer_slack_ns(source.timer_slack_ns);
   thread.set_default_timer_slack_ns(source.default_timer_slack_ns);
   thread.set_slice_ns(source.slice_ns);
+  if (source.utilization_min != kNotClamped) thread.set_utilization_min(source.utilization_min);
+  if (source.utilization_max != kNotClamped) thread.set_utilization_max(source.utilization_max);
+  thread.set_shadow_stack_locked(source.shadow_stack_locked);
   thread.set_io_priority(source.io_priority);
   thread.set_speculation(source.atomic_flags >> kAtomicFlagsSpeculationShift & kAtomicFlagsSpeculationMask);
   thread.set_time_stamp_denied(source.time_stamp_denied != 0);
@@ -360,6 +367,8 @@ Result<Process> process_record(const TaskTable& table, const ProcessRecord& sour
   process.set_exit_signal(static_cast<int>(leader.exit_signal));
   process.set_child_subreaper(source.is_child_subreaper != 0);
   process.set_oom_score_adj(source.oom_score_adj);
+  process.set_oom_score_adj_min(source.oom_score_adj_min);
+  process.set_autogroup_nice(source.autogroup_nice);
   process.set_name(leader.comm);
   constexpr uint32_t kSignalStopStopped = 1;  // SIGNAL_STOP_STOPPED
   process.set_stopped((source.flags & kSignalStopStopped) != 0);
@@ -418,6 +427,7 @@ AddressSpace address_space_record(const AddressSpaceRecord& source) {
   space.set_merge_any((source.flags & kMergeAny) != 0);
   space.set_core_dump_filter(static_cast<uint32_t>(source.flags >> kCoreDumpFilterShift & kCoreDumpFilterMask));
   space.set_membarrier(source.membarrier_state);
+  if (source.futex_slots != kNoFutexSlots) space.set_futex_slots(source.futex_slots);
   space.set_protection_keys(static_cast<uint32_t>(source.protection_keys));
   space.set_lock_future((source.default_vm_flags & vm_flags::kLocked) != 0);
   space.set_lock_future_on_fault((source.default_vm_flags & vm_flags::kLockOnFault) != 0);

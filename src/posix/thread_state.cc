@@ -138,6 +138,8 @@ Result<void> add_thread_attributes(SyscallBatch& batch, const Thread& thread, co
   }
   add_speculation(batch, thread.speculation());
   if (thread.time_stamp_denied()) batch.add("deny the time stamp counter", SYS_prctl, {PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0});
+  constexpr uint64_t kLockShadowStack = 0x5003;  // ARCH_SHSTK_LOCK
+  if (thread.shadow_stack_locked() != 0) batch.add("lock shadow stacks", SYS_arch_prctl, {kLockShadowStack, thread.shadow_stack_locked()});
   if (thread.cpuid_denied()) batch.add("deny CPUID", SYS_arch_prctl, {ARCH_SET_CPUID, 0});
   for (const record::PendingSignal& pending : thread.pending()) {
     batch.add("queue a signal", SYS_rt_tgsigqueueinfo,
@@ -230,10 +232,46 @@ Result<void> add_mm_attributes(SyscallBatch& batch, const Process& process, Rest
   }
   constexpr int kSetMemoryMerge = 67;  // PR_SET_MEMORY_MERGE
   if (space.merge_any()) batch.add("have memory merged", SYS_prctl, {kSetMemoryMerge, 1, 0, 0, 0});
+  constexpr int kFutexHash = 78;  // PR_FUTEX_HASH
+  constexpr uint64_t kSetSlots = 1;  // PR_FUTEX_HASH_SET_SLOTS
+  if (space.has_futex_slots()) batch.add_tolerant(SYS_prctl, {kFutexHash, kSetSlots, space.futex_slots(), 0, 0});
   constexpr uint64_t kThpExceptAdvised = 2;  // PR_THP_DISABLE_EXCEPT_ADVISED, Linux 6.18
   if (space.thp_disabled()) batch.add("disable THP", SYS_prctl, {PR_SET_THP_DISABLE, 1, space.thp_when_advised() ? kThpExceptAdvised : 0, 0, 0});
   return {};
 }
+
+namespace {
+
+/// While it lives, the calling thread does without a capability.
+class CapabilityLaidDown {
+ public:
+  explicit CapabilityLaidDown(int capability) {
+    syscall(SYS_capget, &header_, held_.data());
+    auto without = held_;
+    without[CAP_TO_INDEX(capability)].effective &= ~CAP_TO_MASK(capability);
+    syscall(SYS_capset, &header_, without.data());
+  }
+  CapabilityLaidDown(const CapabilityLaidDown&) = delete;
+  CapabilityLaidDown& operator=(const CapabilityLaidDown&) = delete;
+  ~CapabilityLaidDown() { syscall(SYS_capset, &header_, held_.data()); }
+
+ private:
+  __user_cap_header_struct header_{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> held_{};
+};
+
+/// What somebody writes who may lower it is also how low it may go from then on.
+Result<void> set_oom_score_adj(pid_t host_pid, const Process& process) {
+  const std::string path = fmt::format("/proc/{}/oom_score_adj", host_pid);
+  const std::string wanted = std::to_string(process.oom_score_adj());
+  if (!process.has_oom_score_adj_min() || process.oom_score_adj_min() >= process.oom_score_adj()) return write_file(path, wanted);
+  // Whoever may not set it has left it as it was for all.
+  (void)write_file(path, std::to_string(process.oom_score_adj_min()));
+  const CapabilityLaidDown laid_down(CAP_SYS_RESOURCE);
+  return write_file(path, wanted);
+}
+
+}  // namespace
 
 Result<void> set_process_limits(pid_t host_pid, const Process& process) {
   for (int resource = 0; resource < process.limits_size(); ++resource) {
@@ -243,7 +281,8 @@ Result<void> set_process_limits(pid_t host_pid, const Process& process) {
       return system_error(fmt::format("set resource limit {} of process {}", resource, process.pid()));
     }
   }
-  return write_file(fmt::format("/proc/{}/oom_score_adj", host_pid), std::to_string(process.oom_score_adj()));
+  if (process.autogroup_nice() != 0) TRY(write_file(fmt::format("/proc/{}/autogroup", host_pid), std::to_string(process.autogroup_nice())));
+  return set_oom_score_adj(host_pid, process);
 }
 
 Result<void> set_core_dump_filter(pid_t host_pid, const AddressSpace& space) {

@@ -21,7 +21,7 @@ Result<void> add_process_attributes(SyscallBatch& batch, const Process& process,
 Result<void> add_process_signals(SyscallBatch& batch, const Process& process, RestoreContext& context, const MakeRoom& make_room);
 /// What the address space carries and a change of user resets: after the credentials.
 Result<void> add_mm_attributes(SyscallBatch& batch, const Process& process, RestoreContext& context);
-/// Resource limits and oom_score_adj: from outside.
+/// Resource limits, oom_score_adj, nice value of the session: from outside.
 Result<void> set_process_limits(pid_t host_pid, const Process& process);
 /// Which memory a core dump holds: from outside.
 Result<void> set_core_dump_filter(pid_t host_pid, const AddressSpace& space);
