@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
-#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -29,34 +28,13 @@ struct GroupArguments {
   bool as_json = false;
 };
 
-std::string control_path(const GroupArguments& arguments) {
-  return supervisor::control_socket_path(supervisor::group_directory(supervisor::store_root(arguments.root), arguments.name));
+Result<json> ask(const GroupArguments& arguments, const char* command) { return ask_group(arguments.root, arguments.name, {{"command", command}}); }
+
+/// Asks for what changes the group. A supervisor that is stuck gets no such request: it would carry it out whenever it goes on.
+Result<json> order(const GroupArguments& arguments, const json& request, std::chrono::seconds patience = supervisor::kReplyPatience) {
+  TRY(ask(arguments, "status"));
+  return ask_group(arguments.root, arguments.name, request, patience);
 }
-
-Result<json> ask(const GroupArguments& arguments, json request) {
-  TRY(supervisor::check_name(arguments.name));
-  auto reply = supervisor::call_supervisor(control_path(arguments), request);
-  if (!reply && (reply.error().error_number == ENOENT || reply.error().error_number == ECONNREFUSED)) {
-    return failure(fmt::format("group '{}' is not running under {}", arguments.name, supervisor::store_root(arguments.root)));
-  }
-  return reply;
-}
-
-}  // namespace
-
-Result<std::unique_ptr<store::Store>> open_group_store(const std::string& root, const std::string& name) {
-  TRY(supervisor::check_name(name));
-  const std::string directory = supervisor::group_directory(supervisor::store_root(root), name);
-  if (!store::Store::exists(directory)) {
-    if (access(supervisor::store_root(root).c_str(), R_OK | X_OK) != 0 && errno == EACCES) {
-      return system_error("read the store root " + supervisor::store_root(root) + " (its owner is another user)");
-    }
-    return failure(fmt::format("there is no group '{}' under {}", name, supervisor::store_root(root)));
-  }
-  return store::Store::open_read_only(directory);
-}
-
-namespace {
 
 /// What is known of a group without its supervisor.
 json state_at_rest(const std::string& root, const std::string& name) {
@@ -74,10 +52,32 @@ json state_at_rest(const std::string& root, const std::string& name) {
   return report;
 }
 
+/// Of a group that has a supervisor, but not its word.
+json state_unheard(const std::string& root, const std::string& name, pid_t supervisor, const Error& error) {
+  json report = state_at_rest(root, name);
+  report["state"] = "unresponsive";
+  report["supervisor_pid"] = supervisor;
+  report["not_persisted"] = fmt::format("its supervisor (process {}) {}", supervisor, means_absent(error) ? "starts or ends" : "is not answering");
+  return report;
+}
+
+json state_of(const std::string& root, const std::string& name) {
+  const std::string directory = supervisor::group_directory(root, name);
+  auto status = supervisor::call_supervisor(supervisor::control_socket_path(directory), {{"command", "status"}});
+  if (status) return *status;
+  // One that has just ended has left the lock too.
+  if (const auto supervisor = supervisor::find_supervisor(directory)) return state_unheard(root, name, *supervisor, status.error());
+  return state_at_rest(root, name);
+}
+
 /// A figure that only a live group has.
 std::string figure(const json& group, const char* field) {
   const double value = group.value(field, -1.0);
   return value < 0 ? "-" : fmt::format("{:.0f}", value);
+}
+
+std::string process_count(const json& group) {
+  return group.value("state", "") == "unresponsive" ? "-" : std::to_string(group["pids"].size());
 }
 
 /// What the user should know, most pressing first.
@@ -96,21 +96,20 @@ std::string notes(const json& group) {
 
 int list(const GroupArguments& arguments) {
   const std::string root = supervisor::store_root(arguments.root);
+  // The root by default is made by the first run.
+  if (!arguments.root.empty() && access(root.c_str(), F_OK) != 0) return report(system_error("read the store root " + root).error());
   json groups = json::array();
   const auto names = supervisor::list_groups(root);
   if (!names) return report(names.error());
-  for (const auto& name : *names) {
-    auto status = supervisor::call_supervisor(supervisor::control_socket_path(supervisor::group_directory(root, name)), {{"command", "status"}});
-    groups.push_back(status ? *status : state_at_rest(root, name));
-  }
+  for (const auto& name : *names) groups.push_back(state_of(root, name));
   if (arguments.as_json) {
-    std::cout << groups.dump(2) << "\n";
+    fmt::print("{}", json_text(groups));
     return kDone;
   }
-  constexpr const char* kLine = "{:<20} {:<10} {:>10} {:>10} {:>9} {:>9} {:>12}  {}\n";
+  constexpr const char* kLine = "{:<20} {:<12} {:>9} {:>10} {:>9} {:>9} {:>12}  {}\n";
   fmt::print(fmt::runtime(kLine), "NAME", "STATE", "PROCESSES", "EPOCH", "AGE ms", "PAUSE us", "STORE bytes", "NOTES");
   for (const json& group : groups) {
-    fmt::print(fmt::runtime(kLine), group.value("name", ""), group.value("state", ""), group["pids"].size(), group.value("durable_epoch", 0ull),
+    fmt::print(fmt::runtime(kLine), group.value("name", ""), group.value("state", ""), process_count(group), group.value("durable_epoch", 0ull),
                figure(group, "durable_age_ms"), figure(group, "pause_us"), group.value("stored_bytes", 0ull), notes(group));
   }
   return kDone;
@@ -119,18 +118,19 @@ int list(const GroupArguments& arguments) {
 int checkpoint(const GroupArguments& arguments) {
   const bool number = std::ranges::all_of(arguments.label, [](unsigned char c) { return std::isdigit(c) != 0; });
   if (number && !arguments.label.empty()) return report(Error{fmt::format("the label '{}' could be taken for an epoch", arguments.label)}, kUsageError);
-  const auto reply = ask(arguments, {{"command", "checkpoint"}, {"label", arguments.label}});
+  const json request{{"command", "checkpoint"}, {"label", arguments.label}};
+  const auto reply = order(arguments, request, supervisor::kCheckpointPatience);
   if (!reply) return report(reply.error());
-  if (arguments.as_json) std::cout << json{{"epoch", (*reply)["epoch"]}, {"label", arguments.label}}.dump() << "\n";
+  if (arguments.as_json) fmt::print("{}", json_text({{"epoch", (*reply)["epoch"]}, {"label", arguments.label}}, -1));
   else fmt::print("{}\n", (*reply)["epoch"].get<uint64_t>());
   return kDone;
 }
 
 /// Returns when the supervisor is gone, so that the group's name is free again.
 Result<void> end_group(const GroupArguments& arguments) {
-  const json status = TRY(ask(arguments, {{"command", "status"}}));
+  const json status = TRY(ask(arguments, "status"));
   const Fd supervisor = TRY(open_pidfd(status["supervisor_pid"].get<pid_t>()));
-  TRY(ask(arguments, {{"command", "kill"}}));
+  TRY(ask(arguments, "kill"));
   pollfd ended{supervisor.get(), POLLIN, 0};
   constexpr int kPatienceMs = 60'000;
   if (::poll(&ended, 1, kPatienceMs) == 1) return {};
@@ -144,8 +144,7 @@ int kill(const GroupArguments& arguments) {
 
 /// From the supervisor while there is one, else from the store.
 Result<json> read_history(const GroupArguments& arguments) {
-  TRY(supervisor::check_name(arguments.name));
-  auto reply = supervisor::call_supervisor(control_path(arguments), {{"command", "log"}});
+  auto reply = ask(arguments, "log");
   if (reply) return (*reply)["epochs"];
   const auto store = TRY(open_group_store(arguments.root, arguments.name));
   return supervisor::history_report(*store);
@@ -162,7 +161,7 @@ std::string clock_time(int64_t realtime_ns) {
 }
 
 int detach(const GroupArguments& arguments) {
-  const auto reply = ask(arguments, {{"command", "detach"}});
+  const auto reply = order(arguments, {{"command", "detach"}});
   return reply ? kDone : report(reply.error());
 }
 
@@ -170,7 +169,7 @@ int log(const GroupArguments& arguments) {
   const auto epochs = read_history(arguments);
   if (!epochs) return report(epochs.error());
   if (arguments.as_json) {
-    std::cout << epochs->dump(2) << "\n";
+    fmt::print("{}", json_text(*epochs));
     return kDone;
   }
   fmt::print("{:>8}  {:<23} {:>10} {:>12} {:>12}  {}\n", "EPOCH", "TIME", "PAUSE us", "DIRTY pages", "BYTES", "LABEL");
@@ -183,11 +182,6 @@ int log(const GroupArguments& arguments) {
 }
 
 }  // namespace
-
-int report(const Error& error, int status) {
-  fmt::print(stderr, "perdure: {}\n", error.message());
-  return status;
-}
 
 void add_group_commands(CLI::App& app, int& status) {
   const auto add = [&](const char* name, const char* help, bool named, bool prints, int (*action)(const GroupArguments&)) {

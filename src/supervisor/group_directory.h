@@ -22,6 +22,9 @@ std::string output_path(const std::string& directory);
 /// Names of all groups under the root, sorted; none where there is no such directory.
 Result<std::vector<std::string>> list_groups(const std::string& root);
 
+/// The supervisor that holds the lock of the store in `directory`; none: nobody does, or the caller may not look.
+std::optional<pid_t> find_supervisor(const std::string& directory);
+
 /// Turns the error of opening a store that another process has locked into one that says which group is running.
 Error explain_busy(Error error, const std::string& name);
 

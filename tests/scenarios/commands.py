@@ -49,7 +49,7 @@ class Shelf:
         """Runs a command; Failure unless it ends with `status`. One that fails must say why in one line."""
         environment = {**os.environ, "PERDURE_STORE": str(self.root)}
         # Files, not pipes: a group in the background would keep a pipe open.
-        with open(self.directory / "out", "w+") as out, open(self.directory / "err", "w+") as err:
+        with open(self.directory / "out", "w+", errors="replace") as out, open(self.directory / "err", "w+", errors="replace") as err:
             done = subprocess.run([harness.perdure_binary(), *map(str, words)], stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment,
                                   timeout=60, check=False, **options)
             out.seek(0)

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""What the commands do with strange words, with output that cannot be written, with a supervisor that is stuck, and with a group that outlives its own."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from commands import expect, harness, shelf, wait_until
+
+# How long a command may take in which a supervisor does not answer: the command's patience is 5 s, and the machine may be busy.
+PATIENCE = 40
+NOT_UTF8 = os.fsdecode(b"\xff\xfe")
+
+
+@contextlib.contextmanager
+def stopped(pid):
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def quickly(what, action):
+    began = time.monotonic()
+    result = action()
+    expect(time.monotonic() - began < PATIENCE, f"{what} took {time.monotonic() - began:.0f} s")
+    return result
+
+
+def a_stuck_supervisor_holds_nobody_up():
+    with shelf() as one:
+        one.start("stuck")
+        one.start("well")
+        pid = one.state("stuck")["supervisor_pid"]
+        with stopped(pid):
+            groups = {group["name"]: group for group in json.loads(quickly("ps", lambda: one.perdure("ps", "--json").stdout))}
+            expect(groups["stuck"]["state"] == "unresponsive" and groups["stuck"]["supervisor_pid"] == pid, f"a stuck group: {groups['stuck']}")
+            expect(groups["well"]["state"] == "live", f"the group beside it: {groups['well']}")
+            table = one.perdure("ps").stdout
+            expect(f"process {pid}) is not answering" in table, f"ps does not say who is stuck: {table}")
+            for command in ("checkpoint", "kill", "detach"):
+                quickly(command, lambda name=command: one.fails(name, "stuck", says=f"process {pid}.*did not answer"))
+            quickly("exec", lambda: one.fails("exec", "stuck", "--", "true", status=125, says="did not answer"))
+            expect(json.loads(quickly("log", lambda: one.perdure("log", "stuck", "--json").stdout)), "log shows nothing of a stuck group")
+        one.perdure("checkpoint", "stuck")
+
+
+def text_that_is_not_utf8_is_shown():
+    with shelf() as one:
+        root = f"{one.root}{NOT_UTF8}"
+        os.makedirs(f"{root}/broken")
+        one.start("model")
+        one.perdure("kill", "model")
+        for entry in os.listdir(one.root / "model"):
+            if entry != "output" and os.path.isfile(one.root / "model" / entry):
+                with open(f"{root}/broken/{entry}", "wb") as copy:
+                    copy.write(b"\xa5" * 8192)
+        groups = json.loads(one.perdure("ps", "--json", "--store", root).stdout)
+        expect(groups[0]["state"] == "unreadable" and groups[0]["store_error"], f"ps of an unreadable group: {groups}")
+
+
+def groups_that_do_not_exist_are_told():
+    with shelf() as one:
+        for words in (["kill", "nosuch"], ["checkpoint", "nosuch"], ["detach", "nosuch"], ["log", "nosuch"]):
+            one.fails(*words, says="there is no group 'nosuch' under")
+        one.fails("exec", "nosuch", "--", "true", status=125, says="there is no group 'nosuch' under")
+        one.fails("ps", "--store", "/no/such", says="/no/such.*No such file")
+        one.perdure("ps")
+        one.perdure("run", "--name", "brief", "--", "true")
+        one.fails("kill", "brief", says="is not running")
+
+
+if __name__ == "__main__":
+    sys.exit(harness.run_cases([a_stuck_supervisor_holds_nobody_up,
+                                text_that_is_not_utf8_is_shown,
+                                groups_that_do_not_exist_are_told]))
