@@ -55,6 +55,7 @@ class Supervisor {
   void accept_requests();
   void serve_requests();
   void refuse_requests();
+  std::unexpected<Error> detached() const;
   void take_checkpoint();
   Result<store::EpochNumber> checkpoint_now(const std::string& label);
   void note_failure(const Error& error);

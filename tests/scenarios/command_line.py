@@ -50,6 +50,14 @@ def a_stuck_supervisor_holds_nobody_up():
         one.perdure("checkpoint", "stuck")
 
 
+def detached_groups_take_no_checkpoints():
+    with shelf() as one:
+        one.start("loose")
+        one.perdure("detach", "loose")
+        one.fails("checkpoint", "loose", says="detached")
+        expect(one.state("loose")["detached"], "ps does not say that it was detached")
+
+
 def text_that_is_not_utf8_is_shown():
     with shelf() as one:
         root = f"{one.root}{NOT_UTF8}"
@@ -77,5 +85,6 @@ def groups_that_do_not_exist_are_told():
 
 if __name__ == "__main__":
     sys.exit(harness.run_cases([a_stuck_supervisor_holds_nobody_up,
+                                detached_groups_take_no_checkpoints,
                                 text_that_is_not_utf8_is_shown,
                                 groups_that_do_not_exist_are_told]))
