@@ -2,7 +2,6 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <ctime>
 #include <memory>
@@ -116,8 +115,9 @@ int list(const GroupArguments& arguments) {
 }
 
 int checkpoint(const GroupArguments& arguments) {
-  const bool number = std::ranges::all_of(arguments.label, [](unsigned char c) { return std::isdigit(c) != 0; });
-  if (number && !arguments.label.empty()) return report(Error{fmt::format("the label '{}' could be taken for an epoch", arguments.label)}, kUsageError);
+  if (!arguments.label.empty()) {
+    if (const auto plain = supervisor::check_label(arguments.label); !plain) return report(plain.error(), kUsageError);
+  }
   const json request{{"command", "checkpoint"}, {"label", arguments.label}};
   const auto reply = order(arguments, request, supervisor::kCheckpointPatience);
   if (!reply) return report(reply.error());
@@ -189,7 +189,10 @@ void add_group_commands(CLI::App& app, int& status) {
     CLI::App* command = app.add_subcommand(name, help);
     if (named) command->add_option("name", arguments->name, "name of the group")->required();
     command->add_option("--store", arguments->root, "store root (default: $PERDURE_STORE, else /var/lib/perdure)");
-    if (std::string_view(name) == "checkpoint") command->add_option("--label", arguments->label, "label of the checkpoint, for restore --at");
+    if (std::string_view(name) == "checkpoint") {
+      command->add_option("--label", arguments->label,
+                          "label of the checkpoint, for restore --at: up to 64 letters, digits, '-', '_' and '.', not digits alone");
+    }
     if (prints) command->add_flag("--json", arguments->as_json, "machine-readable output");
     command->callback([arguments, action, &status] { status = action(*arguments); });
   };

@@ -78,11 +78,13 @@ int run(RunArguments& arguments) {
     if (!user) return report(user.error(), kPerdureFailed);
     options.user = *user;
   }
-  if (options.name.empty()) {
-    options.name = std::filesystem::path(options.command.front()).filename();
-    fmt::print(stderr, "perdure: group '{}'\n", options.name);
+  if (options.command.front().empty()) return report(Error{"the program's name is empty"}, kUsageError);
+  const bool derived = options.name.empty();
+  if (derived) options.name = std::filesystem::path(options.command.front()).filename();
+  if (const auto named = supervisor::check_name(options.name); !named) {
+    return report(derived ? Error(named.error()).in("--name is needed") : named.error(), kUsageError);
   }
-  if (const auto named = supervisor::check_name(options.name); !named) return report(named.error(), kUsageError);
+  if (derived) fmt::print(stderr, "perdure: group '{}'\n", options.name);
   if (geteuid() != 0) return report(Error{"only root can persist programs: run it with sudo (perdure doctor says what is needed)"}, kPerdureFailed);
   return options.detach ? run_in_background(options, run_here) : run_here(options);
 }

@@ -35,8 +35,7 @@ std::string shown(const std::string& command) {
     text += std::string(" ") + (command.c_str() + at);
   }
   std::ranges::replace(text, '\n', ' ');
-  constexpr size_t kShownMax = 80;
-  return text.size() > kShownMax ? text.substr(0, kShownMax) + "..." : text;
+  return abbreviated(text);
 }
 
 /// The number of a process in its own PID namespace: the last of the line NSpid in /proc/PID/status.

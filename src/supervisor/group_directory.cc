@@ -13,6 +13,18 @@
 
 namespace perdure::supervisor {
 
+namespace {
+
+constexpr const char* kPlainWord = "up to 64 letters, digits, '-', '_' and '.'";
+
+bool is_plain(const std::string& word) {
+  constexpr size_t kLengthMax = 64;
+  const bool plain = std::ranges::all_of(word, [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; });
+  return !word.empty() && word.size() <= kLengthMax && plain && word.front() != '.';
+}
+
+}  // namespace
+
 std::string store_root(const std::string& given) {
   if (!given.empty()) return given;
   const char* environment = std::getenv("PERDURE_STORE");
@@ -20,12 +32,20 @@ std::string store_root(const std::string& given) {
 }
 
 Result<void> check_name(const std::string& name) {
-  constexpr size_t kNameMax = 64;
-  const bool plain = std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; });
-  if (name.empty() || name.size() > kNameMax || !plain || name.front() == '.') {
-    return failure(fmt::format("'{}' cannot name a group: use up to {} letters, digits, '-', '_' and '.'", name, kNameMax));
-  }
+  if (is_plain(name)) return {};
+  return failure(fmt::format("'{}' cannot name a group: use {}", abbreviated(name), kPlainWord));
+}
+
+Result<void> check_label(const std::string& label) {
+  if (!is_plain(label)) return failure(fmt::format("'{}' cannot label a checkpoint: use {}", abbreviated(label), kPlainWord));
+  const bool number = std::ranges::all_of(label, [](unsigned char c) { return std::isdigit(c) != 0; });
+  if (number) return failure(fmt::format("the label '{}' could be taken for an epoch", label));
   return {};
+}
+
+std::string abbreviated(const std::string& text) {
+  constexpr size_t kShownMax = 80;
+  return text.size() > kShownMax ? text.substr(0, kShownMax) + "..." : text;
 }
 
 std::string group_directory(const std::string& root, const std::string& name) { return root + "/" + name; }

@@ -58,6 +58,23 @@ def detached_groups_take_no_checkpoints():
         expect(one.state("loose")["detached"], "ps does not say that it was detached")
 
 
+def labels_and_names_are_plain_words():
+    with shelf() as one:
+        one.start("plain")
+        for label in ("a\tb\nc", "x" * 65, NOT_UTF8, "a b", ".hidden", "12"):
+            one.fails("checkpoint", "plain", "--label", label, status=2, says="label")
+        one.perdure("checkpoint", "plain", "--label", "x" * 64)
+        one.fails("run", "--name", "a\nb", "--", "true", status=2, says="cannot name a group")
+        for name in ("n" * 300, NOT_UTF8):
+            one.fails("log", name, says="cannot name a group")
+        message = one.perdure("kill", "n" * 300, status=1).stderr
+        expect(len(message) < 250, f"a long name is told at full length: {message}")
+        one.fails("inspect", "plain", "--at", "a\nb" + "c" * 300, says="no epoch with the label")
+        one.fails("run", "", status=2, says="name is empty")
+        one.fails("run", "/", status=2, says="--name")
+        one.fails("no\nsense", status=2, says="no.sense")
+
+
 def text_that_is_not_utf8_is_shown():
     with shelf() as one:
         root = f"{one.root}{NOT_UTF8}"
@@ -86,5 +103,6 @@ def groups_that_do_not_exist_are_told():
 if __name__ == "__main__":
     sys.exit(harness.run_cases([a_stuck_supervisor_holds_nobody_up,
                                 detached_groups_take_no_checkpoints,
+                                labels_and_names_are_plain_words,
                                 text_that_is_not_utf8_is_shown,
                                 groups_that_do_not_exist_are_told]))
