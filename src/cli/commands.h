@@ -48,7 +48,7 @@ std::string json_text(const nlohmann::json& value, int indent = 2);
 /// Prints "perdure: message" to stderr, on one line, and returns `status`.
 int report(const Error& error, int status = kFailed);
 
-/// "10ms", "1s", "250us" as nanoseconds; a plain number is milliseconds.
+/// "10ms", "1s", "250us" as nanoseconds, at most a day; a plain number is milliseconds.
 Result<int64_t> parse_duration_ns(const std::string& text);
 
 }  // namespace perdure::cli

@@ -16,23 +16,22 @@ std::optional<std::string> unknown_option(const CLI::App& command, int argc, cha
   return {};
 }
 
-/// One line: what is wrong with the command line, and where help is.
+/// What is wrong with the command line, and where help is.
 int report_usage(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   const auto chosen = app.get_subcommands();
   const std::string command = chosen.empty() ? "perdure" : "perdure " + chosen.front()->get_name();
+  const bool about_a_value =
+      dynamic_cast<const CLI::ValidationError*>(&error) != nullptr || dynamic_cast<const CLI::ConversionError*>(&error) != nullptr;
   std::string what = error.what();
   if (chosen.empty() && argc > 1) what = fmt::format("there is no command '{}'", argv[1]);
-  if (!chosen.empty()) {
+  if (!chosen.empty() && !about_a_value) {
     if (const auto option = unknown_option(*chosen.front(), argc, argv)) what = fmt::format("{} has no option '{}'", command, *option);
   }
-  fmt::print(stderr, "perdure: {}; see: {} --help\n", what, command);
-  return perdure::cli::kUsageError;
+  return perdure::cli::report(perdure::Error{fmt::format("{}; see: {} --help", what, command)}, perdure::cli::kUsageError);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  CLI::App app{"Perdure makes unmodified programs persistent."};
+int run_command(int argc, char** argv) {
+  CLI::App app{"Perdure makes unmodified programs persistent.", "perdure"};
   app.require_subcommand(1);
   app.set_version_flag("--version", "perdure " PERDURE_VERSION);
   int status = 0;
@@ -49,3 +48,7 @@ int main(int argc, char** argv) {
   }
   return status;
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return run_command(argc, argv); }

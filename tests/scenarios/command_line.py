@@ -89,6 +89,15 @@ def text_that_is_not_utf8_is_shown():
         expect(groups[0]["state"] == "unreadable" and groups[0]["store_error"], f"ps of an unreadable group: {groups}")
 
 
+def figures_have_bounds():
+    with shelf() as one:
+        for period in ("inf", "nan", "1e300s", "99999999999999999999s", "25000m", "0", "-1ms"):
+            one.fails("run", "--period", period, "--", "true", status=2, says="duration")
+        for keep in ("-1", "0", "99999999999999999999999", "1000000000001", "+5", "1.5", "many"):
+            one.fails("run", "--keep", keep, "--", "true", status=2, says=f"keep.*'{keep.replace('+', '.')}'")
+        one.perdure("run", "--name", "long", "--period", "1440m", "--keep", "1000000000000", "--", "true")
+
+
 def groups_that_do_not_exist_are_told():
     with shelf() as one:
         for words in (["kill", "nosuch"], ["checkpoint", "nosuch"], ["detach", "nosuch"], ["log", "nosuch"]):
@@ -105,4 +114,5 @@ if __name__ == "__main__":
                                 detached_groups_take_no_checkpoints,
                                 labels_and_names_are_plain_words,
                                 text_that_is_not_utf8_is_shown,
+                                figures_have_bounds,
                                 groups_that_do_not_exist_are_told]))
