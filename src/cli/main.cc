@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
 #include <optional>
 
 #include "cli/commands.h"
@@ -49,6 +51,20 @@ int run_command(int argc, char** argv) {
   return status;
 }
 
+/// `status`, unless what was printed could not be written.
+int finish_output(int status) {
+  std::cout.flush();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  const auto error = perdure::system_error("write to the standard output").error();
+  return perdure::cli::report(error, status == perdure::cli::kDone ? perdure::cli::kFailed : status);
+}
+
 }  // namespace
 
-int main(int argc, char** argv) { return run_command(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return finish_output(run_command(argc, argv));
+  } catch (const std::exception& error) {
+    return perdure::cli::report(perdure::Error{error.what()});
+  }
+}

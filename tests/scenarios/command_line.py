@@ -89,6 +89,19 @@ def text_that_is_not_utf8_is_shown():
         expect(groups[0]["state"] == "unreadable" and groups[0]["store_error"], f"ps of an unreadable group: {groups}")
 
 
+def output_that_cannot_be_written_is_an_error():
+    with shelf() as one:
+        one.start("full")
+        for words in (["ps"], ["ps", "--json"], ["log", "full", "--json"], ["verify", "full"], ["inspect", "full"], ["checkpoint", "full"],
+                      ["doctor"], ["--help"], ["run", "--help"]):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([harness.perdure_binary(), *words], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True,
+                                      env={**os.environ, "PERDURE_STORE": str(one.root)}, timeout=60, check=False)
+            lines = done.stderr.splitlines()
+            expect(done.returncode == 1 and len(lines) == 1 and "No space left" in lines[0],
+                   f"`perdure {' '.join(words)}` to a full disk: status {done.returncode}, {done.stderr!r}")
+
+
 def figures_have_bounds():
     with shelf() as one:
         for period in ("inf", "nan", "1e300s", "99999999999999999999s", "25000m", "0", "-1ms"):
@@ -114,5 +127,6 @@ if __name__ == "__main__":
                                 detached_groups_take_no_checkpoints,
                                 labels_and_names_are_plain_words,
                                 text_that_is_not_utf8_is_shown,
+                                output_that_cannot_be_written_is_an_error,
                                 figures_have_bounds,
                                 groups_that_do_not_exist_are_told]))
