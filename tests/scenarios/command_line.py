@@ -102,6 +102,20 @@ def output_that_cannot_be_written_is_an_error():
                    f"`perdure {' '.join(words)}` to a full disk: status {done.returncode}, {done.stderr!r}")
 
 
+def signals_reach_what_exec_runs():
+    with shelf() as one:
+        one.start("host")
+        ready = one.directory / "ready"
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+            script = f"import os, signal, sys, time; signal.signal({int(number)}, lambda *_: os._exit(7)); open(sys.argv[1], 'w').close(); time.sleep(60)"
+            words = [harness.perdure_binary(), "exec", "host", "--", sys.executable, "-c", script, str(ready)]
+            with subprocess.Popen(words, stdin=subprocess.DEVNULL, env={**os.environ, "PERDURE_STORE": str(one.root)}) as command:
+                wait_until(ready.exists, "the command runs")
+                command.send_signal(number)
+                expect(command.wait(20) == 7, f"{number.name} did not reach the command: {harness.describe_status(command.returncode)}")
+            ready.unlink()
+
+
 def figures_have_bounds():
     with shelf() as one:
         for period in ("inf", "nan", "1e300s", "99999999999999999999s", "25000m", "0", "-1ms"):
@@ -122,11 +136,25 @@ def groups_that_do_not_exist_are_told():
         one.fails("kill", "brief", says="is not running")
 
 
+def exec_knows_its_options():
+    with shelf() as one:
+        one.start("host")
+        one.fails("exec", "host", "--bogus", "--", "true", status=2, says="'--bogus'.*see: perdure exec --help")
+        one.fails("exec", "host", "--", status=2, says="see: perdure exec --help")
+        one.fails("exec", "host", "--", "--bogus", status=127, says="cannot run '--bogus'")
+        one.perdure("exec", "host", "true")
+        for command in ("run", "exec", "ps"):
+            usage = one.perdure(command, "--help").stdout
+            expect(f"Usage: perdure {command}" in usage, f"usage of {command}: {usage}")
+
+
 if __name__ == "__main__":
     sys.exit(harness.run_cases([a_stuck_supervisor_holds_nobody_up,
                                 detached_groups_take_no_checkpoints,
                                 labels_and_names_are_plain_words,
                                 text_that_is_not_utf8_is_shown,
                                 output_that_cannot_be_written_is_an_error,
+                                signals_reach_what_exec_runs,
                                 figures_have_bounds,
-                                groups_that_do_not_exist_are_told]))
+                                groups_that_do_not_exist_are_told,
+                                exec_knows_its_options]))
