@@ -13,6 +13,7 @@
 #include "supervisor/control.h"
 #include "supervisor/group_directory.h"
 #include "supervisor/history_report.h"
+#include "supervisor/survivor.h"
 
 namespace perdure::cli {
 
@@ -45,7 +46,12 @@ json state_at_rest(const std::string& root, const std::string& name) {
     return report;
   }
   const auto state = (*store)->property(supervisor::kStateProperty);
-  if (state && *state && **state == supervisor::kStateEnded) report["state"] = "ended";
+  if (state && *state && **state == supervisor::kStateEnded) {
+    report["state"] = "ended";
+  } else if (const auto survivor = supervisor::find_survivor(**store)) {
+    report["state"] = "unpersisted";
+    report["init_pid"] = survivor->init_pid;
+  }
   report["durable_epoch"] = (*store)->last_epoch();
   report["stored_bytes"] = (*store)->usage().stored_bytes;
   return report;
@@ -76,7 +82,8 @@ std::string figure(const json& group, const char* field) {
 }
 
 std::string process_count(const json& group) {
-  return group.value("state", "") == "unresponsive" ? "-" : std::to_string(group["pids"].size());
+  const std::string state = group.value("state", "");
+  return state == "unresponsive" || state == "unpersisted" ? "-" : std::to_string(group["pids"].size());
 }
 
 /// What the user should know, most pressing first.
@@ -85,6 +92,9 @@ std::string notes(const json& group) {
   const auto add = [&](const std::string& note) { text += (text.empty() ? "" : "; ") + note; };
   if (const std::string why = group.value("not_persisted", ""); !why.empty()) add("not persisted: " + why);
   if (const std::string why = group.value("store_error", ""); !why.empty()) add(why);
+  if (group.value("state", "") == "unpersisted") {
+    add(fmt::format("runs on unpersisted (init process {}): perdure kill ends it", group.value("init_pid", 0)));
+  }
   if (group.value("state", "") == "crashed") add("resume it by the same perdure run, or perdure restore");
   if (const std::string why = group.value("sync_error", ""); !why.empty()) add("not safe from a power cut: " + why);
   if (group.value("disk_behind", false)) add("the disk is behind: the period stretches");
@@ -126,9 +136,25 @@ int checkpoint(const GroupArguments& arguments) {
   return kDone;
 }
 
+/// Ends what runs on of a group whose supervisor died. False when there is no such thing.
+Result<bool> end_unsupervised(const GroupArguments& arguments) {
+  if (supervisor::find_supervisor(supervisor::group_directory(supervisor::store_root(arguments.root), arguments.name))) return false;
+  const auto store = open_group_store(arguments.root, arguments.name);
+  if (!store) return false;
+  const auto survivor = supervisor::find_survivor(**store);
+  if (!survivor) return false;
+  TRY(supervisor::end_survivor(*survivor));
+  return true;
+}
+
 /// Returns when the supervisor is gone, so that the group's name is free again.
 Result<void> end_group(const GroupArguments& arguments) {
-  const json status = TRY(ask(arguments, "status"));
+  const auto answer = ask(arguments, "status");
+  if (!answer) {
+    if (TRY(end_unsupervised(arguments))) return {};
+    return std::unexpected(answer.error());
+  }
+  const json& status = *answer;
   const Fd supervisor = TRY(open_pidfd(status["supervisor_pid"].get<pid_t>()));
   TRY(ask(arguments, "kill"));
   pollfd ended{supervisor.get(), POLLIN, 0};

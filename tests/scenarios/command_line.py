@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from commands import expect, harness, shelf, wait_until
+from commands import COUNTER, expect, harness, shelf, wait_until
 
 # How long a command may take in which a supervisor does not answer: the command's patience is 5 s, and the machine may be busy.
 PATIENCE = 40
@@ -148,13 +148,33 @@ def exec_knows_its_options():
             expect(f"Usage: perdure {command}" in usage, f"usage of {command}: {usage}")
 
 
+def a_group_that_outlives_its_supervisor_is_found_and_ended():
+    with shelf() as one:
+        one.start("survivor", "--on-supervisor-exit", "continue")
+        wait_until(lambda: one.count() > 20, "the program counts")
+        state = one.state("survivor")
+        harness.kill_now([state["supervisor_pid"]])
+        wait_until(lambda: one.state("survivor")["state"] == "unpersisted", "ps says that the group runs on")
+        expect(one.state("survivor")["init_pid"] == state["init_pid"], f"ps does not name the init {state['init_pid']}: {one.state('survivor')}")
+        expect(f"runs on unpersisted (init process {state['init_pid']})" in one.perdure("ps").stdout, "the table does not say so")
+        count = one.count()
+        wait_until(lambda: one.count() > count + 10, "the program runs on")
+        words = ("run", "--name", "survivor", "--", sys.executable, "-c", COUNTER, one.count_file)
+        one.fails(*words, status=125, says=f"process {state['init_pid']}.*perdure kill survivor")
+        one.fails("restore", "survivor", status=125, says="perdure kill survivor")
+        one.fails("checkpoint", "survivor", says="not running")
+        one.perdure("kill", "survivor")
+        expect(not any(harness.is_running(pid) for pid in state["pids"]), "kill leaves processes of the group")
+        expect(one.state("survivor")["state"] == "crashed", f"after the kill: {one.state('survivor')}")
+        one.fails("kill", "survivor", says="not running")
+        one.count_file.unlink()
+        one.start("survivor")
+        wait_until(one.count_file.exists, "the resumed program counts")
+        expect(one.count() > 10, f"it began anew: {one.count()}")
+
+
 if __name__ == "__main__":
-    sys.exit(harness.run_cases([a_stuck_supervisor_holds_nobody_up,
-                                detached_groups_take_no_checkpoints,
-                                labels_and_names_are_plain_words,
-                                text_that_is_not_utf8_is_shown,
-                                output_that_cannot_be_written_is_an_error,
-                                signals_reach_what_exec_runs,
-                                figures_have_bounds,
-                                groups_that_do_not_exist_are_told,
-                                exec_knows_its_options]))
+    sys.exit(harness.run_cases([a_stuck_supervisor_holds_nobody_up, detached_groups_take_no_checkpoints, labels_and_names_are_plain_words,
+                                text_that_is_not_utf8_is_shown, output_that_cannot_be_written_is_an_error, signals_reach_what_exec_runs,
+                                figures_have_bounds, groups_that_do_not_exist_are_told, exec_knows_its_options,
+                                a_group_that_outlives_its_supervisor_is_found_and_ended]))
