@@ -315,7 +315,8 @@ class Group:
         deadline = time.monotonic() + timeout
         while True:
             result = self.perdure("checkpoint", self.name, timeout=timeout)
-            starting = result.returncode != 0 and "is not running" in result.stderr and self.process.poll() is None
+            early = "is not running" in result.stderr or "there is no group" in result.stderr
+            starting = result.returncode != 0 and early and self.process.poll() is None
             if not starting or time.monotonic() > deadline:
                 return result
             time.sleep(0.02)

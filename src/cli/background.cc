@@ -32,7 +32,7 @@ void show_output(const std::string& path, size_t start) {
 Result<void> first_checkpoint(const std::string& socket, pid_t pid) {
   const auto status = TRY(supervisor::call_supervisor(socket, {{"command", "status"}}));
   if (status.value("supervisor_pid", 0) != pid) return failure("it is still starting");
-  TRY(supervisor::call_supervisor(socket, {{"command", "checkpoint"}}));
+  TRY(supervisor::call_supervisor(socket, {{"command", "checkpoint"}}, supervisor::kCheckpointPatience));
   return {};
 }
 

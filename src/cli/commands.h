@@ -3,9 +3,11 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "base/result.h"
 #include "store/store.h"
+#include "supervisor/control.h"
 #include "supervisor/supervisor.h"
 
 namespace perdure::cli {
@@ -22,6 +24,14 @@ void add_store_commands(CLI::App& app, int& status);
 void add_doctor(CLI::App& app, int& status);
 void add_exec(CLI::App& app, int& status);
 
+/// A request to the group's supervisor, and its reply. Error, ready for the user, if there is no such group, nobody supervises it, or its
+/// supervisor does not answer.
+Result<nlohmann::json> ask_group(const std::string& root, const std::string& name, const nlohmann::json& request,
+                                 std::chrono::seconds patience = supervisor::kReplyPatience);
+
+/// Whether a call to a supervisor failed because there is none at the socket.
+bool means_absent(const Error& error);
+
 /// A group's store, for reading.
 Result<std::unique_ptr<store::Store>> open_group_store(const std::string& root, const std::string& name);
 
@@ -32,10 +42,13 @@ Result<uint64_t> find_epoch(const store::Store& store, const std::string& name, 
 /// (with its exit status) came before.
 int run_in_background(const supervisor::RunOptions& options, int (*run_here)(const supervisor::RunOptions&));
 
-/// Prints "perdure: message" to stderr and returns `status`.
+/// JSON as the commands print it; what is not UTF-8 is replaced.
+std::string json_text(const nlohmann::json& value, int indent = 2);
+
+/// Prints "perdure: message" to stderr, on one line, and returns `status`.
 int report(const Error& error, int status = kFailed);
 
-/// "10ms", "1s", "250us" as nanoseconds; a plain number is milliseconds.
+/// "10ms", "1s", "250us" as nanoseconds, at most a day; a plain number is milliseconds.
 Result<int64_t> parse_duration_ns(const std::string& text);
 
 }  // namespace perdure::cli

@@ -10,7 +10,6 @@
 
 #include <array>
 #include <functional>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
@@ -119,7 +118,7 @@ int doctor(bool as_json) {
     if (as_json) continue;
     fmt::print("{:<8} {:<28} {}\n", verdict, check.name, found ? *found : found.error().message() + ". To mend it: " + remedy);
   }
-  if (as_json) std::cout << results.dump(2) << "\n";
+  if (as_json) fmt::print("{}", json_text(results));
   else fmt::print("{}\n", well ? "This machine can persist programs." : "This machine lacks what Perdure needs.");
   return well ? kDone : kFailed;
 }

@@ -2,10 +2,8 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <ctime>
-#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -15,6 +13,7 @@
 #include "supervisor/control.h"
 #include "supervisor/group_directory.h"
 #include "supervisor/history_report.h"
+#include "supervisor/survivor.h"
 
 namespace perdure::cli {
 
@@ -29,34 +28,13 @@ struct GroupArguments {
   bool as_json = false;
 };
 
-std::string control_path(const GroupArguments& arguments) {
-  return supervisor::control_socket_path(supervisor::group_directory(supervisor::store_root(arguments.root), arguments.name));
+Result<json> ask(const GroupArguments& arguments, const char* command) { return ask_group(arguments.root, arguments.name, {{"command", command}}); }
+
+/// Asks for what changes the group. A supervisor that is stuck gets no such request: it would carry it out whenever it goes on.
+Result<json> order(const GroupArguments& arguments, const json& request, std::chrono::seconds patience = supervisor::kReplyPatience) {
+  TRY(ask(arguments, "status"));
+  return ask_group(arguments.root, arguments.name, request, patience);
 }
-
-Result<json> ask(const GroupArguments& arguments, json request) {
-  TRY(supervisor::check_name(arguments.name));
-  auto reply = supervisor::call_supervisor(control_path(arguments), request);
-  if (!reply && (reply.error().error_number == ENOENT || reply.error().error_number == ECONNREFUSED)) {
-    return failure(fmt::format("group '{}' is not running under {}", arguments.name, supervisor::store_root(arguments.root)));
-  }
-  return reply;
-}
-
-}  // namespace
-
-Result<std::unique_ptr<store::Store>> open_group_store(const std::string& root, const std::string& name) {
-  TRY(supervisor::check_name(name));
-  const std::string directory = supervisor::group_directory(supervisor::store_root(root), name);
-  if (!store::Store::exists(directory)) {
-    if (access(supervisor::store_root(root).c_str(), R_OK | X_OK) != 0 && errno == EACCES) {
-      return system_error("read the store root " + supervisor::store_root(root) + " (its owner is another user)");
-    }
-    return failure(fmt::format("there is no group '{}' under {}", name, supervisor::store_root(root)));
-  }
-  return store::Store::open_read_only(directory);
-}
-
-namespace {
 
 /// What is known of a group without its supervisor.
 json state_at_rest(const std::string& root, const std::string& name) {
@@ -68,10 +46,33 @@ json state_at_rest(const std::string& root, const std::string& name) {
     return report;
   }
   const auto state = (*store)->property(supervisor::kStateProperty);
-  if (state && *state && **state == supervisor::kStateEnded) report["state"] = "ended";
+  if (state && *state && **state == supervisor::kStateEnded) {
+    report["state"] = "ended";
+  } else if (const auto survivor = supervisor::find_survivor(**store)) {
+    report["state"] = "unpersisted";
+    report["init_pid"] = survivor->init_pid;
+  }
   report["durable_epoch"] = (*store)->last_epoch();
   report["stored_bytes"] = (*store)->usage().stored_bytes;
   return report;
+}
+
+/// Of a group that has a supervisor, but not its word.
+json state_unheard(const std::string& root, const std::string& name, pid_t supervisor, const Error& error) {
+  json report = state_at_rest(root, name);
+  report["state"] = "unresponsive";
+  report["supervisor_pid"] = supervisor;
+  report["not_persisted"] = fmt::format("its supervisor (process {}) {}", supervisor, means_absent(error) ? "starts or ends" : "is not answering");
+  return report;
+}
+
+json state_of(const std::string& root, const std::string& name) {
+  const std::string directory = supervisor::group_directory(root, name);
+  auto status = supervisor::call_supervisor(supervisor::control_socket_path(directory), {{"command", "status"}});
+  if (status) return *status;
+  // One that has just ended has left the lock too.
+  if (const auto supervisor = supervisor::find_supervisor(directory)) return state_unheard(root, name, *supervisor, status.error());
+  return state_at_rest(root, name);
 }
 
 /// A figure that only a live group has.
@@ -80,12 +81,20 @@ std::string figure(const json& group, const char* field) {
   return value < 0 ? "-" : fmt::format("{:.0f}", value);
 }
 
+std::string process_count(const json& group) {
+  const std::string state = group.value("state", "");
+  return state == "unresponsive" || state == "unpersisted" ? "-" : std::to_string(group["pids"].size());
+}
+
 /// What the user should know, most pressing first.
 std::string notes(const json& group) {
   std::string text;
   const auto add = [&](const std::string& note) { text += (text.empty() ? "" : "; ") + note; };
   if (const std::string why = group.value("not_persisted", ""); !why.empty()) add("not persisted: " + why);
   if (const std::string why = group.value("store_error", ""); !why.empty()) add(why);
+  if (group.value("state", "") == "unpersisted") {
+    add(fmt::format("runs on unpersisted (init process {}): perdure kill ends it", group.value("init_pid", 0)));
+  }
   if (group.value("state", "") == "crashed") add("resume it by the same perdure run, or perdure restore");
   if (const std::string why = group.value("sync_error", ""); !why.empty()) add("not safe from a power cut: " + why);
   if (group.value("disk_behind", false)) add("the disk is behind: the period stretches");
@@ -96,41 +105,58 @@ std::string notes(const json& group) {
 
 int list(const GroupArguments& arguments) {
   const std::string root = supervisor::store_root(arguments.root);
+  // The root by default is made by the first run.
+  if (!arguments.root.empty() && access(root.c_str(), F_OK) != 0) return report(system_error("read the store root " + root).error());
   json groups = json::array();
   const auto names = supervisor::list_groups(root);
   if (!names) return report(names.error());
-  for (const auto& name : *names) {
-    auto status = supervisor::call_supervisor(supervisor::control_socket_path(supervisor::group_directory(root, name)), {{"command", "status"}});
-    groups.push_back(status ? *status : state_at_rest(root, name));
-  }
+  for (const auto& name : *names) groups.push_back(state_of(root, name));
   if (arguments.as_json) {
-    std::cout << groups.dump(2) << "\n";
+    fmt::print("{}", json_text(groups));
     return kDone;
   }
-  constexpr const char* kLine = "{:<20} {:<10} {:>10} {:>10} {:>9} {:>9} {:>12}  {}\n";
+  constexpr const char* kLine = "{:<20} {:<12} {:>9} {:>10} {:>9} {:>9} {:>12}  {}\n";
   fmt::print(fmt::runtime(kLine), "NAME", "STATE", "PROCESSES", "EPOCH", "AGE ms", "PAUSE us", "STORE bytes", "NOTES");
   for (const json& group : groups) {
-    fmt::print(fmt::runtime(kLine), group.value("name", ""), group.value("state", ""), group["pids"].size(), group.value("durable_epoch", 0ull),
+    fmt::print(fmt::runtime(kLine), group.value("name", ""), group.value("state", ""), process_count(group), group.value("durable_epoch", 0ull),
                figure(group, "durable_age_ms"), figure(group, "pause_us"), group.value("stored_bytes", 0ull), notes(group));
   }
   return kDone;
 }
 
 int checkpoint(const GroupArguments& arguments) {
-  const bool number = std::ranges::all_of(arguments.label, [](unsigned char c) { return std::isdigit(c) != 0; });
-  if (number && !arguments.label.empty()) return report(Error{fmt::format("the label '{}' could be taken for an epoch", arguments.label)}, kUsageError);
-  const auto reply = ask(arguments, {{"command", "checkpoint"}, {"label", arguments.label}});
+  if (!arguments.label.empty()) {
+    if (const auto plain = supervisor::check_label(arguments.label); !plain) return report(plain.error(), kUsageError);
+  }
+  const json request{{"command", "checkpoint"}, {"label", arguments.label}};
+  const auto reply = order(arguments, request, supervisor::kCheckpointPatience);
   if (!reply) return report(reply.error());
-  if (arguments.as_json) std::cout << json{{"epoch", (*reply)["epoch"]}, {"label", arguments.label}}.dump() << "\n";
+  if (arguments.as_json) fmt::print("{}", json_text({{"epoch", (*reply)["epoch"]}, {"label", arguments.label}}, -1));
   else fmt::print("{}\n", (*reply)["epoch"].get<uint64_t>());
   return kDone;
 }
 
+/// Ends what runs on of a group whose supervisor died. False when there is no such thing.
+Result<bool> end_unsupervised(const GroupArguments& arguments) {
+  if (supervisor::find_supervisor(supervisor::group_directory(supervisor::store_root(arguments.root), arguments.name))) return false;
+  const auto store = open_group_store(arguments.root, arguments.name);
+  if (!store) return false;
+  const auto survivor = supervisor::find_survivor(**store);
+  if (!survivor) return false;
+  TRY(supervisor::end_survivor(*survivor));
+  return true;
+}
+
 /// Returns when the supervisor is gone, so that the group's name is free again.
 Result<void> end_group(const GroupArguments& arguments) {
-  const json status = TRY(ask(arguments, {{"command", "status"}}));
+  const auto answer = ask(arguments, "status");
+  if (!answer) {
+    if (TRY(end_unsupervised(arguments))) return {};
+    return std::unexpected(answer.error());
+  }
+  const json& status = *answer;
   const Fd supervisor = TRY(open_pidfd(status["supervisor_pid"].get<pid_t>()));
-  TRY(ask(arguments, {{"command", "kill"}}));
+  TRY(ask(arguments, "kill"));
   pollfd ended{supervisor.get(), POLLIN, 0};
   constexpr int kPatienceMs = 60'000;
   if (::poll(&ended, 1, kPatienceMs) == 1) return {};
@@ -144,8 +170,7 @@ int kill(const GroupArguments& arguments) {
 
 /// From the supervisor while there is one, else from the store.
 Result<json> read_history(const GroupArguments& arguments) {
-  TRY(supervisor::check_name(arguments.name));
-  auto reply = supervisor::call_supervisor(control_path(arguments), {{"command", "log"}});
+  auto reply = ask(arguments, "log");
   if (reply) return (*reply)["epochs"];
   const auto store = TRY(open_group_store(arguments.root, arguments.name));
   return supervisor::history_report(*store);
@@ -162,7 +187,7 @@ std::string clock_time(int64_t realtime_ns) {
 }
 
 int detach(const GroupArguments& arguments) {
-  const auto reply = ask(arguments, {{"command", "detach"}});
+  const auto reply = order(arguments, {{"command", "detach"}});
   return reply ? kDone : report(reply.error());
 }
 
@@ -170,7 +195,7 @@ int log(const GroupArguments& arguments) {
   const auto epochs = read_history(arguments);
   if (!epochs) return report(epochs.error());
   if (arguments.as_json) {
-    std::cout << epochs->dump(2) << "\n";
+    fmt::print("{}", json_text(*epochs));
     return kDone;
   }
   fmt::print("{:>8}  {:<23} {:>10} {:>12} {:>12}  {}\n", "EPOCH", "TIME", "PAUSE us", "DIRTY pages", "BYTES", "LABEL");
@@ -184,18 +209,16 @@ int log(const GroupArguments& arguments) {
 
 }  // namespace
 
-int report(const Error& error, int status) {
-  fmt::print(stderr, "perdure: {}\n", error.message());
-  return status;
-}
-
 void add_group_commands(CLI::App& app, int& status) {
   const auto add = [&](const char* name, const char* help, bool named, bool prints, int (*action)(const GroupArguments&)) {
     auto arguments = std::make_shared<GroupArguments>();
     CLI::App* command = app.add_subcommand(name, help);
     if (named) command->add_option("name", arguments->name, "name of the group")->required();
     command->add_option("--store", arguments->root, "store root (default: $PERDURE_STORE, else /var/lib/perdure)");
-    if (std::string_view(name) == "checkpoint") command->add_option("--label", arguments->label, "label of the checkpoint, for restore --at");
+    if (std::string_view(name) == "checkpoint") {
+      command->add_option("--label", arguments->label,
+                          "label of the checkpoint, for restore --at: up to 64 letters, digits, '-', '_' and '.', not digits alone");
+    }
     if (prints) command->add_flag("--json", arguments->as_json, "machine-readable output");
     command->callback([arguments, action, &status] { status = action(*arguments); });
   };

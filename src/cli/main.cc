@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
 #include <optional>
 
 #include "cli/commands.h"
@@ -18,17 +20,18 @@ std::optional<std::string> unknown_option(const CLI::App& command, int argc, cha
   return {};
 }
 
-/// One line: what is wrong with the command line, and where help is.
+/// What is wrong with the command line, and where help is.
 int report_usage(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   const auto chosen = app.get_subcommands();
   const std::string command = chosen.empty() ? "perdure" : "perdure " + chosen.front()->get_name();
+  const bool about_a_value =
+      dynamic_cast<const CLI::ValidationError*>(&error) != nullptr || dynamic_cast<const CLI::ConversionError*>(&error) != nullptr;
   std::string what = error.what();
   if (chosen.empty() && argc > 1) what = fmt::format("there is no command '{}'", argv[1]);
-  if (!chosen.empty()) {
+  if (!chosen.empty() && !about_a_value) {
     if (const auto option = unknown_option(*chosen.front(), argc, argv)) what = fmt::format("{} has no option '{}'", command, *option);
   }
-  fmt::print(stderr, "perdure: {}; see: {} --help\n", what, command);
-  return perdure::cli::kUsageError;
+  return perdure::cli::report(perdure::Error{fmt::format("{}; see: {} --help", what, command)}, perdure::cli::kUsageError);
 }
 
 /// Standard streams that the caller has closed would become files of our own, and these the program's standard streams.
@@ -39,11 +42,8 @@ void fill_standard_streams() {
   }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  fill_standard_streams();
-  CLI::App app{"Perdure makes unmodified programs persistent."};
+int run_command(int argc, char** argv) {
+  CLI::App app{"Perdure makes unmodified programs persistent.", "perdure"};
   app.require_subcommand(1);
   app.set_version_flag("--version", "perdure " PERDURE_VERSION);
   int status = 0;
@@ -59,4 +59,23 @@ int main(int argc, char** argv) {
     return error.get_exit_code() == 0 ? app.exit(error) : report_usage(app, error, argc, argv);
   }
   return status;
+}
+
+/// `status`, unless what was printed could not be written.
+int finish_output(int status) {
+  std::cout.flush();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  const auto error = perdure::system_error("write to the standard output").error();
+  return perdure::cli::report(error, status == perdure::cli::kDone ? perdure::cli::kFailed : status);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  fill_standard_streams();
+  try {
+    return finish_output(run_command(argc, argv));
+  } catch (const std::exception& error) {
+    return perdure::cli::report(perdure::Error{error.what()});
+  }
 }

@@ -21,6 +21,7 @@ namespace perdure::cli {
 namespace {
 
 constexpr int kPidMax = 1 << 22;
+constexpr uint64_t kEpochsMax = 1'000'000'000'000;
 
 struct RunArguments {
   supervisor::RunOptions options;
@@ -42,6 +43,15 @@ Result<StartPlan::User> find_user(const std::string& name) {
   if (getgrouplist(name.c_str(), entry->pw_gid, user.groups.data(), &count) < 0) return failure("the user has too many groups");
   user.groups.resize(static_cast<size_t>(count));
   return user;
+}
+
+/// What is wrong with a number of epochs to keep; empty: nothing. (The parser's own conversion takes signs, and numbers of any size.)
+std::string judge_epochs(const std::string& text) {
+  uint64_t count = 0;
+  const char* const last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, count);
+  if (error == std::errc() && end == last && count >= 1 && count <= kEpochsMax) return {};
+  return fmt::format("'{}' is no number of epochs from 1 to {}", supervisor::abbreviated(text), kEpochsMax);
 }
 
 /// Ends this process as the program ended: with its exit status, or by its signal.
@@ -78,11 +88,13 @@ int run(RunArguments& arguments) {
     if (!user) return report(user.error(), kPerdureFailed);
     options.user = *user;
   }
-  if (options.name.empty()) {
-    options.name = std::filesystem::path(options.command.front()).filename();
-    fmt::print(stderr, "perdure: group '{}'\n", options.name);
+  if (options.command.front().empty()) return report(Error{"the program's name is empty"}, kUsageError);
+  const bool derived = options.name.empty();
+  if (derived) options.name = std::filesystem::path(options.command.front()).filename();
+  if (const auto named = supervisor::check_name(options.name); !named) {
+    return report(derived ? Error(named.error()).in("--name is needed") : named.error(), kUsageError);
   }
-  if (const auto named = supervisor::check_name(options.name); !named) return report(named.error(), kUsageError);
+  if (derived) fmt::print(stderr, "perdure: group '{}'\n", options.name);
   if (geteuid() != 0) return report(Error{"only root can persist programs: run it with sudo (perdure doctor says what is needed)"}, kPerdureFailed);
   return options.detach ? run_in_background(options, run_here) : run_here(options);
 }
@@ -103,7 +115,9 @@ int bring_back(RunArguments& arguments) {
 void add_common(CLI::App& command, RunArguments& arguments) {
   command.add_option("--store", arguments.options.root, "store root (default: $PERDURE_STORE, else /var/lib/perdure)");
   command.add_option("--period", arguments.period, "time between checkpoints, e.g. 10ms")->capture_default_str();
-  command.add_option("--keep", arguments.options.keep_epochs, "history: how many of the latest epochs are kept")->capture_default_str();
+  command.add_option("--keep", arguments.options.keep_epochs, "history: how many of the latest epochs are kept")
+      ->check(CLI::Validator(judge_epochs, ""))
+      ->capture_default_str();
   command.add_option("--files", arguments.files,
                      "files outside that the program has open for writing: sync them before each checkpoint, so that a power cut takes nothing "
                      "that it speaks of, or leave that to the program and the kernel")
@@ -174,10 +188,11 @@ Result<int64_t> parse_duration_ns(const std::string& text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const std::string unit(end, text.data() + text.size());
   const double scale = unit == "us" ? 1e3 : unit == "ms" || unit.empty() ? 1e6 : unit == "s" ? 1e9 : unit == "m" ? 60e9 : 0;
-  if (error != std::errc() || scale == 0 || !(value > 0)) {
-    return failure(fmt::format("'{}' is no duration: write for example 10ms, 250us or 1s", text));
-  }
-  return static_cast<int64_t>(value * scale);
+  const double duration_ns = value * scale;
+  constexpr double kLongestNs = 24 * 60 * 60e9;
+  // Not a number is neither.
+  if (error == std::errc() && duration_ns >= 1 && duration_ns <= kLongestNs) return static_cast<int64_t>(duration_ns);
+  return failure(fmt::format("'{}' is no duration up to a day: write for example 10ms, 250us or 1s", supervisor::abbreviated(text)));
 }
 
 }  // namespace perdure::cli

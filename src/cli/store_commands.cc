@@ -111,7 +111,7 @@ Result<uint64_t> find_epoch(const store::Store& store, const std::string& name, 
     if (number ? std::to_string(info->epoch) == at : info->label == at) return info->epoch;
   }
   return failure(fmt::format("group '{}' has no {} '{}'; its epochs are {} to {}: see perdure log {}", name,
-                             number ? "epoch" : "epoch with the label", at, history.front().epoch, history.back().epoch, name));
+                             number ? "epoch" : "epoch with the label", supervisor::abbreviated(at), history.front().epoch, history.back().epoch, name));
 }
 
 void add_store_commands(CLI::App& app, int& status) {

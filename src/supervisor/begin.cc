@@ -14,6 +14,7 @@
 #include "restore/restore.h"
 #include "supervisor/group_directory.h"
 #include "supervisor/internal.h"
+#include "supervisor/survivor.h"
 
 extern char** environ;
 
@@ -42,8 +43,7 @@ std::string shown(const std::string& command) {
     text += std::string(" ") + (command.c_str() + at);
   }
   std::ranges::replace(text, '\n', ' ');
-  constexpr size_t kShownMax = 80;
-  return text.size() > kShownMax ? text.substr(0, kShownMax) + "..." : text;
+  return abbreviated(text);
 }
 
 /// The number of a process in its own PID namespace: the last of the line NSpid in /proc/PID/status.
@@ -105,6 +105,10 @@ Result<std::unique_ptr<store::Store>> Supervisor::open_store() {
   auto opened = store::Store::open(directory_, store_options);
   if (!opened) return std::unexpected(explain_busy(std::move(opened).error(), options_.name));
   auto store = std::move(*opened);
+  if (const auto survivor = find_survivor(*store)) {
+    return failure(fmt::format("group '{0}' runs on, unpersisted, since its supervisor died (its init is process {1}): end it by perdure kill {0}",
+                               options_.name, survivor->init_pid));
+  }
   const auto state = TRY(store->property(kStateProperty));
   const auto command = TRY(store->property(kCommandProperty));
   // A program that never came to its first checkpoint (a mistyped name) leaves nothing to protect.
@@ -145,7 +149,7 @@ Result<void> Supervisor::prepare_terminal(const std::optional<Fd>& file_system, 
 }
 
 /// The group has a devpts instance of its own: a restore gives its pseudo terminals the numbers they had, whatever the machine has since.
-Result<void> Supervisor::enter_namespaces(const std::optional<GroupClocks>& clocks, unsigned terminal_number) {
+Result<void> Supervisor::enter_namespaces(store::Store& store, const std::optional<GroupClocks>& clocks, unsigned terminal_number) {
   init_.reset();
   const auto file_system = TRY(make_terminal_file_system());
   TRY(prepare_terminal(file_system, terminal_number));
@@ -154,6 +158,7 @@ Result<void> Supervisor::enter_namespaces(const std::optional<GroupClocks>& cloc
                                        .survive_supervisor = options_.survive_supervisor,
                                        .terminal_master = master,
                                        .terminal_file_system = file_system ? file_system->get() : -1})));
+  if (options_.survive_supervisor) TRY(remember_init(store, init_->init_pid()));
   capturer_ = TRY(capture::Capturer::create({.pid_namespace = init_->pid_namespace(),
                                              .init_pid = init_->init_pid(),
                                              .kill_with_supervisor = !options_.survive_supervisor,
@@ -179,8 +184,8 @@ Result<void> Supervisor::attach_process() {
   return {};
 }
 
-Result<void> Supervisor::start_program() {
-  TRY(enter_namespaces({}, 0));
+Result<void> Supervisor::start_program(store::Store& store) {
+  TRY(enter_namespaces(store, {}, 0));
   const Fd here(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!here) return system_error("open the working directory");
   StartPlan plan;
@@ -200,7 +205,7 @@ Result<void> Supervisor::start_program() {
 
 Result<void> Supervisor::restore_epoch(store::Store& store, const store::View& view, const posix::ObjectTree& tree) {
   const posix::Group& group = *TRY(tree.group());
-  TRY(enter_namespaces(GroupClocks{group.monotonic_ns(), group.boottime_ns()}, posix::group_terminal_number(tree)));
+  TRY(enter_namespaces(store, GroupClocks{group.monotonic_ns(), group.boottime_ns()}, posix::group_terminal_number(tree)));
   posix::RestoreContext context(tree, view, *init_, streams_);
   context.terminal_master = terminal_ ? terminal_->master() : -1;
   auto rebuilt = TRY(restore::RebuiltGroup::build(context));

@@ -64,6 +64,22 @@ Result<void> send_all(int socket, const std::string& text) {
   return {};
 }
 
+/// EAGAIN: the supervisor kept one of the steps waiting for longer than `patience`.
+Result<std::string> exchange(const std::string& path, const std::string& request, std::chrono::seconds patience) {
+  const SocketAddress at = TRY(address_of(path));
+  const Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!socket) return system_error("make a socket");
+  const timeval limit{patience.count(), 0};
+  setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&at.address), sizeof at.address) != 0) return system_error("connect to " + path);
+  TRY(send_all(socket.get(), request));
+  return receive_all(socket.get());
+}
+
+/// Text that is not UTF-8 (a path, a process's name) must not end a process.
+std::string dumped(const nlohmann::json& value) { return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace); }
+
 }  // namespace
 
 ControlServer::ControlServer(std::string path, Fd listener, Handler handler)
@@ -126,16 +142,17 @@ void ControlServer::serve(const Fd& connection) {
   } else {
     reply = handler_(request);
   }
-  (void)send_all(connection.get(), reply.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  (void)send_all(connection.get(), dumped(reply));
 }
 
-Result<nlohmann::json> call_supervisor(const std::string& path, const nlohmann::json& request) {
-  const SocketAddress at = TRY(address_of(path));
-  const Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!socket) return system_error("make a socket");
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&at.address), sizeof at.address) != 0) return system_error("connect to " + path);
-  TRY(send_all(socket.get(), request.dump()));
-  auto reply = nlohmann::json::parse(TRY(receive_all(socket.get())), nullptr, false);
+Result<nlohmann::json> call_supervisor(const std::string& path, const nlohmann::json& request, std::chrono::seconds patience) {
+  const auto text = exchange(path, dumped(request), patience);
+  if (!text) {
+    // A socket's timeout ends as EAGAIN.
+    if (text.error().error_number != EAGAIN) return std::unexpected(text.error());
+    return std::unexpected(Error{fmt::format("the supervisor did not answer within {} s", patience.count()), ETIMEDOUT});
+  }
+  auto reply = nlohmann::json::parse(*text, nullptr, false);
   if (!reply.is_object()) return failure("the supervisor went away before it replied");
   if (reply.contains("error")) return failure(reply["error"].get<std::string>());
   return reply;

@@ -1,6 +1,7 @@
 // The control socket: other commands talk to a group's supervisor through it, one JSON request and one JSON reply a connection.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -30,7 +31,12 @@ class ControlServer {
   std::thread thread_;
 };
 
-/// Sends a request to a supervisor and returns its reply. A reply that holds "error" becomes an Error. ECONNREFUSED or ENOENT: none is running.
-Result<nlohmann::json> call_supervisor(const std::string& path, const nlohmann::json& request);
+/// How long a reply may take; but for a checkpoint, which may wait for the disk.
+inline constexpr std::chrono::seconds kReplyPatience{5};
+inline constexpr std::chrono::seconds kCheckpointPatience{75};
+
+/// Sends a request to a supervisor and returns its reply. A reply that holds "error" becomes an Error. ECONNREFUSED or ENOENT: none is running;
+/// ETIMEDOUT: it does not take the request, or stays silent for `patience`.
+Result<nlohmann::json> call_supervisor(const std::string& path, const nlohmann::json& request, std::chrono::seconds patience = kReplyPatience);
 
 }  // namespace perdure::supervisor

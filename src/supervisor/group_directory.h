@@ -14,6 +14,10 @@ namespace perdure::supervisor {
 std::string store_root(const std::string& given);
 /// Error on a name that is no single, plain path component.
 Result<void> check_name(const std::string& name);
+/// Error on a label that is no plain word like a name, or that could be taken for an epoch's number.
+Result<void> check_label(const std::string& label);
+/// What was given by a user, short enough for a message of one line.
+std::string abbreviated(const std::string& text);
 /// A group's directory.
 std::string group_directory(const std::string& root, const std::string& name);
 std::string control_socket_path(const std::string& directory);
@@ -21,6 +25,9 @@ std::string control_socket_path(const std::string& directory);
 std::string output_path(const std::string& directory);
 /// Names of all groups under the root, sorted; none where there is no such directory.
 Result<std::vector<std::string>> list_groups(const std::string& root);
+
+/// The supervisor that holds the lock of the store in `directory`; none: nobody does, or the caller may not look.
+std::optional<pid_t> find_supervisor(const std::string& directory);
 
 /// Turns the error of opening a store that another process has locked into one that says which group is running.
 Error explain_busy(Error error, const std::string& name);

@@ -41,9 +41,9 @@ class Supervisor {
   Result<std::unique_ptr<store::Store>> open_store();
   Result<void> redirect_streams();
   Result<void> prepare_terminal(const std::optional<Fd>& file_system, unsigned number);
-  Result<void> enter_namespaces(const std::optional<GroupClocks>& clocks, unsigned terminal_number);
+  Result<void> enter_namespaces(store::Store& store, const std::optional<GroupClocks>& clocks, unsigned terminal_number);
   Result<void> attach_process();
-  Result<void> start_program();
+  Result<void> start_program(store::Store& store);
   Result<void> restore_program(store::Store& store);
   Result<void> restore_epoch(store::Store& store, const store::View& view, const posix::ObjectTree& tree);
   Result<int> loop();
@@ -58,6 +58,7 @@ class Supervisor {
   void accept_requests();
   void serve_requests();
   void refuse_requests();
+  std::unexpected<Error> detached() const;
   void take_checkpoint();
   Result<store::EpochNumber> checkpoint_now(const std::string& label);
   void note_failure(const Error& error);

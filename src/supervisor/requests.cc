@@ -17,6 +17,10 @@ void Supervisor::accept_requests() {
   requests_.clear();
 }
 
+std::unexpected<Error> Supervisor::detached() const {
+  return failure(fmt::format("group '{}' was detached: it takes no more checkpoints", options_.name));
+}
+
 /// What fails because of the moment (vfork, a crowd that comes and goes) is tried again, while the group and its periods go on.
 void Supervisor::serve_requests() {
   constexpr int64_t kPatienceNs = kNanosecondsPerSecond;
@@ -26,7 +30,7 @@ void Supervisor::serve_requests() {
   if (begin_ns < serve_ns_) return;
   for (CheckpointRequest& request : std::exchange(waiting_, {})) {
     if (request.attempts++ == 0) request.tried_since_ns = begin_ns;
-    auto taken = checkpoint_now(request.label);
+    auto taken = detached_ ? detached() : checkpoint_now(request.label);
     const bool patient = request.attempts < kAttemptsMin || monotonic_ns() < request.tried_since_ns + kPatienceNs;
     if (!taken && taken.error().retry != Retry::pointless && patient) {
       waiting_.push_back(std::move(request));
@@ -104,6 +108,7 @@ nlohmann::json Supervisor::handle(const nlohmann::json& request) {
     if (closed_) return {{"error", "the group has ended"}};
     if (command == "kill") kill_requested_ = true;
     else if (command == "detach") detach_requested_ = true;
+    else if (detach_requested_) return {{"error", detached().error().message()}};
     else requests_.push_back(std::move(work));
   }
   const uint64_t one = 1;

@@ -36,7 +36,7 @@ Result<int> Supervisor::run() {
   } else if (resume_) {
     TRY(restore_program(*store));
   } else {
-    TRY(start_program());
+    TRY(start_program(*store));
   }
   TRY(store->set_property(kStateProperty, kStateLive));
   // Without the watch, a resting group is looked at once a period.
