@@ -52,6 +52,7 @@ class Supervisor {
   void await_root_status();
   void end_attached();
   void forward_signal();
+  void detach_on_signal();
   void accept_requests();
   void serve_requests();
   void refuse_requests();

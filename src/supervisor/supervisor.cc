@@ -103,7 +103,7 @@ Result<int> Supervisor::loop() {
       next_ns = std::max(next_ns, monotonic_ns());
     }
     if (wanted[0].revents != 0) hear_from_init();
-    if (wanted[1].revents != 0) forward_signal();
+    if (wanted[1].revents != 0) attached_ ? detach_on_signal() : forward_signal();
     if (wanted[2].revents != 0) accept_requests();
     if (!waiting_.empty()) serve_requests();
     {
@@ -168,6 +168,17 @@ void Supervisor::forward_signal() {
     }
     const pid_t root = capturer_->host_pid_of(root_pid_);
     if (root > 0) ::kill(root, static_cast<int>(information.ssi_signo));
+  }
+}
+
+/// Whoever ends a command that only looks on does not mean the process, which was there before it.
+void Supervisor::detach_on_signal() {
+  constexpr std::array<uint32_t, 4> kEnding{SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+  signalfd_siginfo information{};
+  while (::read(signals_.get(), &information, sizeof information) == sizeof information) {
+    if (std::ranges::find(kEnding, information.ssi_signo) == kEnding.end()) continue;
+    const std::lock_guard lock(mutex_);
+    detach_requested_ = true;
   }
 }
 
