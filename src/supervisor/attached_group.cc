@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <set>
 #include <sstream>
 
 #include "linux/process.h"
+#include "linux/process_tree.h"
 
 namespace perdure::supervisor {
 
@@ -33,25 +33,6 @@ Result<std::string> cgroup_of(pid_t pid) {
     if (line.starts_with("0::")) return line.substr(3);
   }
   return failure(fmt::format("process {} is in no cgroup of version 2", pid));
-}
-
-/// The kernel lists a child with the thread that forked it. A process that ends meanwhile has none.
-std::set<pid_t> children_of(pid_t pid) {
-  std::set<pid_t> children;
-  std::error_code error;
-  std::filesystem::directory_iterator thread(fmt::format("/proc/{}/task", pid), error);
-  for (; !error && thread != std::filesystem::directory_iterator(); thread.increment(error)) {
-    const auto list = read_file(thread->path() / "children");
-    if (!list) continue;
-    std::istringstream numbers(*list);
-    for (pid_t child = 0; numbers >> child;) children.insert(child);
-  }
-  return children;
-}
-
-void add_descendants(pid_t pid, std::set<pid_t>& found) {
-  if (!found.insert(pid).second) return;
-  for (const pid_t child : children_of(pid)) add_descendants(child, found);
 }
 
 }  // namespace
@@ -84,22 +65,33 @@ Result<std::unique_ptr<AttachedGroup>> AttachedGroup::gather(const std::string& 
   return group;
 }
 
-/// Until a look finds nobody outside: what they start meanwhile is born inside if its parent is.
-Result<void> AttachedGroup::move_descendants() {
-  constexpr int kRoundsMax = 100;
-  std::set<pid_t> moved;
-  for (int round = 0; round < kRoundsMax; ++round) {
-    std::set<pid_t> present;
-    add_descendants(pid_, present);
-    bool fresh = false;
-    for (const pid_t pid : present) {
-      if (!moved.insert(pid).second) continue;
-      fresh = true;
-      const auto written = write_file(directory_ + "/cgroup.procs", std::to_string(pid));
-      if (!written && written.error().error_number != ESRCH) return std::unexpected(written.error());
+/// Takes in those that one look finds outside; false when there were none. `moved` are those that were taken in before: one that has ended since
+/// belongs to no cgroup, but still shows.
+Result<bool> AttachedGroup::move_those_outside(std::set<pid_t>& moved) {
+  std::set<pid_t> outside = with_descendants(pid_);
+  // Read after the look: whoever was born inside is there by now.
+  std::istringstream members(TRY(read_file(directory_ + "/cgroup.procs")));
+  for (pid_t member = 0; members >> member;) outside.erase(member);
+  for (const pid_t member : moved) outside.erase(member);
+  for (const pid_t pid : outside) {
+    auto written = write_file(directory_ + "/cgroup.procs", std::to_string(pid));
+    if (!written && written.error().error_number != ESRCH) {
+      return std::unexpected(std::move(written).error().in(fmt::format("take process {} into the group's cgroup", pid)));
     }
-    if (!fresh) return {};
   }
+  moved.insert(outside.begin(), outside.end());
+  return !outside.empty();
+}
+
+/// What they start meanwhile is born inside if its parent is. A look can miss a process that is handed from a parent that ends to another, so
+/// that one that finds nobody is not enough.
+Result<void> AttachedGroup::move_descendants() {
+  constexpr int kLooksMax = 100;
+  constexpr int kQuietLooks = 2;
+  std::set<pid_t> moved;
+  int quiet = 0;
+  for (int look = 0; look < kLooksMax && quiet < kQuietLooks; ++look) quiet = TRY(move_those_outside(moved)) ? 0 : quiet + 1;
+  if (quiet == kQuietLooks) return {};
   return failure(fmt::format("process {} forks faster than its descendants can be gathered", pid_));
 }
 

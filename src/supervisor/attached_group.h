@@ -3,6 +3,7 @@
 
 #include <array>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "base/fd.h"
@@ -28,6 +29,7 @@ class AttachedGroup {
 
  private:
   AttachedGroup() = default;
+  Result<bool> move_those_outside(std::set<pid_t>& moved);
   Result<void> move_descendants();
   pid_t pid_ = 0;
   std::string directory_;

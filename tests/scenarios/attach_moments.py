@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""What is attached to is taken as a whole, whatever its threads do at that moment; and what cannot be attached to is refused before anything is made."""
+
+import contextlib
+import os
+import pathlib
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import harness
+from commands import expect, shelf, wait_until
+
+# Each child is forked by a thread that ends at once, so that the kernel hands it to another; until there are enough.
+HANDED_ON = """
+import os, sys, threading, time
+
+def fork():
+    if os.fork() == 0:
+        os.execvp("sleep", ["sleep", "1000"])
+
+for number in range(40):
+    thread = threading.Thread(target=fork)
+    thread.start()
+    thread.join()
+    print(number, flush=True)
+    time.sleep(0.02)
+print("done", flush=True)
+time.sleep(1000)
+"""
+
+
+def cgroup_mount():
+    return pathlib.Path(next(line.split()[1] for line in open("/proc/mounts", encoding="utf-8") if line.split()[2] == "cgroup2"))
+
+
+def cgroup_of(pid):
+    """The path of a process's cgroup below the mount."""
+    return next(line[3:] for line in pathlib.Path("/proc", str(pid), "cgroup").read_text().splitlines() if line.startswith("0::"))
+
+
+@contextlib.contextmanager
+def program(*words, **options):
+    """A process of ours, ended with all below it when the context is left."""
+    with subprocess.Popen([*map(str, words)], **{"stdin": subprocess.DEVNULL, **options}) as process:
+        try:
+            yield process
+        finally:
+            harness.kill_now([process.pid, *harness.descendants(process.pid)])
+            process.wait()
+            harness.reap_orphans()
+
+
+def children_handed_from_thread_to_thread_are_taken():
+    name = f"handed{os.getpid()}"
+    with shelf() as one, program(sys.executable, "-c", HANDED_ON, stdout=subprocess.PIPE, text=True) as parent:
+        parent.stdout.readline()
+        one.perdure("attach", "--detach", "--name", name, parent.pid)
+        while parent.stdout.readline() != "done\n":
+            pass
+        outside = [pid for pid in harness.descendants(parent.pid) if not cgroup_of(pid).startswith(f"/perdure.{name}.")]
+        expect(not outside, f"not in the group's cgroup: {outside}")
+        one.perdure("detach", name)
+        wait_until(lambda: not list(cgroup_mount().glob(f"perdure.{name}.*")), "the supervisor lets go of them")
+
+
+if __name__ == "__main__":
+    sys.exit(harness.run_cases([children_handed_from_thread_to_thread_are_taken]))
