@@ -64,5 +64,37 @@ def children_handed_from_thread_to_thread_are_taken():
         wait_until(lambda: not list(cgroup_mount().glob(f"perdure.{name}.*")), "the supervisor lets go of them")
 
 
+def refused_without_a_trace(one, pid, says):
+    """`attach` to `pid` fails in one line that `says` why, and leaves neither group nor cgroup."""
+    name = f"refused{os.getpid()}"
+    one.fails("attach", "--name", name, pid, status=125, says=says)
+    expect(one.state(name) is None and not (one.root / name).exists(), f"a group was left after an attach to {pid}")
+    expect(not list(cgroup_mount().glob(f"perdure.{name}.*")), f"a cgroup was left after an attach to {pid}")
+
+
+def what_cannot_be_persisted_is_refused():
+    with shelf() as one:
+        refused_without_a_trace(one, 4194304, "there is no process 4194304")
+        kernel_threads = [pid for pid, parent in harness.process_parents().items() if pid == 2 or parent == 2]
+        for pid in kernel_threads[:1]:
+            refused_without_a_trace(one, pid, f"process {pid} is a kernel thread")
+        with program("true") as ended:
+            wait_until(lambda: pathlib.Path("/proc", str(ended.pid), "stat").read_text().split()[2] == "Z", "a zombie")
+            refused_without_a_trace(one, ended.pid, f"process {ended.pid} is a zombie")
+        with program(sys.executable, "-c", "import threading, time; threading.Thread(target=time.sleep, args=[1000]).start()") as parent:
+            tasks = pathlib.Path("/proc", str(parent.pid), "task")
+            wait_until(lambda: len(list(tasks.iterdir())) == 2, "a thread")
+            thread = max(int(path.name) for path in tasks.iterdir() if path.name != str(parent.pid))
+            refused_without_a_trace(one, thread, f"is a thread of process {parent.pid}")
+
+
+def ancestors_of_the_command_are_refused():
+    with shelf() as one:
+        for pid in (1, os.getpid()):
+            refused_without_a_trace(one, pid, f"process {pid} is an ancestor of this command")
+            one.fails("attach", "--detach", "--name", "background", pid, status=125, says=f"process {pid} is an ancestor")
+
+
 if __name__ == "__main__":
-    sys.exit(harness.run_cases([children_handed_from_thread_to_thread_are_taken]))
+    sys.exit(harness.run_cases([children_handed_from_thread_to_thread_are_taken, what_cannot_be_persisted_is_refused,
+                                ancestors_of_the_command_are_refused]))
