@@ -1,6 +1,8 @@
 #include "supervisor/attached_group.h"
 
 #include <fmt/format.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +15,8 @@
 namespace perdure::supervisor {
 
 namespace {
+
+constexpr std::string_view kPrefix = "perdure.";
 
 /// Where cgroup v2 is mounted: of its own or beside version 1.
 Result<std::string> cgroup_mount() {
@@ -35,14 +39,31 @@ Result<std::string> cgroup_of(pid_t pid) {
   return failure(fmt::format("process {} is in no cgroup of version 2", pid));
 }
 
+Result<Fd> open_directory(const std::string& path) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return system_error("open " + path);
+  return fd;
+}
+
 }  // namespace
+
+std::optional<std::string> AttachedGroup::group_of(pid_t pid) {
+  const auto mount = cgroup_mount();
+  const auto cgroup = cgroup_of(pid);
+  if (!mount || !cgroup || !cgroup->starts_with("/" + std::string(kPrefix))) return {};
+  // The program may have made cgroups of its own inside.
+  const std::string outermost = cgroup->substr(1, cgroup->find('/', 1) - 1);
+  const auto directory = open_directory(*mount + "/" + outermost);
+  if (!directory || ::flock(directory->get(), LOCK_SH | LOCK_NB) == 0) return {};
+  return outermost.substr(kPrefix.size(), outermost.rfind('.') - kPrefix.size());
+}
 
 void AttachedGroup::sweep(const std::string& name) {
   const auto mount = cgroup_mount();
   if (!mount) return;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(*mount, error)) {
-    if (entry.path().filename().string().starts_with("perdure." + name + ".")) ::rmdir(entry.path().c_str());
+    if (entry.path().filename().string().starts_with(fmt::format("{}{}.", kPrefix, name))) ::rmdir(entry.path().c_str());
   }
 }
 
@@ -55,11 +76,13 @@ Result<std::unique_ptr<AttachedGroup>> AttachedGroup::gather(const std::string& 
   }
   const std::string mount = TRY(cgroup_mount());
   group->origin_ = mount + TRY(cgroup_of(pid)) + "/cgroup.procs";
-  const std::string directory = fmt::format("{}/perdure.{}.{}", mount, name, getpid());
+  const std::string directory = fmt::format("{}/{}{}.{}", mount, kPrefix, name, getpid());
   if (::mkdir(directory.c_str(), 0755) != 0) return system_error("make the cgroup " + directory);
   group->directory_ = directory;
+  group->held_ = TRY(open_directory(directory));
+  if (::flock(group->held_.get(), LOCK_EX) != 0) return system_error("lock " + directory);
   struct stat status {};
-  if (::stat(directory.c_str(), &status) != 0) return system_error("stat " + directory);
+  if (::fstat(group->held_.get(), &status) != 0) return system_error("stat " + directory);
   group->cgroup_id_ = status.st_ino;
   TRY(group->move_descendants());
   return group;
@@ -101,8 +124,10 @@ AttachedGroup::~AttachedGroup() {
   for (int round = 0; round < kRoundsMax && ::rmdir(directory_.c_str()) != 0; ++round) {
     const auto members = read_file(directory_ + "/cgroup.procs");
     if (!members) return;
+    const std::filesystem::path root = std::filesystem::path(directory_).parent_path() / "cgroup.procs";
+    const std::string& home = ::access(origin_.c_str(), F_OK) == 0 ? origin_ : root.native();
     std::istringstream pids(*members);
-    for (std::string pid; pids >> pid;) (void)write_file(origin_, pid);
+    for (std::string pid; pids >> pid;) (void)write_file(home, pid);
     usleep(1000);
   }
 }

@@ -145,7 +145,8 @@ Result<void> Supervisor::enter_namespaces(const std::optional<GroupClocks>& cloc
   const auto file_system = TRY(make_terminal_file_system());
   TRY(prepare_terminal(file_system, terminal_number));
   const int master = terminal_ ? terminal_->master() : -1;
-  init_.emplace(TRY(GroupInit::launch({.clocks = clocks,
+  init_.emplace(TRY(GroupInit::launch({.name = options_.name,
+                                       .clocks = clocks,
                                        .survive_supervisor = options_.survive_supervisor,
                                        .terminal_master = master,
                                        .terminal_file_system = file_system ? file_system->get() : -1})));

@@ -95,6 +95,38 @@ def ancestors_of_the_command_are_refused():
             one.fails("attach", "--detach", "--name", "background", pid, status=125, says=f"process {pid} is an ancestor")
 
 
+def what_another_group_has_is_refused():
+    name = f"first{os.getpid()}"
+    with shelf() as one, program("sh", "-c", "sleep 1000; true") as parent:
+        wait_until(lambda: harness.descendants(parent.pid), "the shell's child")
+        child = harness.descendants(parent.pid)[0]
+        one.perdure("attach", "--detach", "--name", name, child)
+        refused_without_a_trace(one, child, f"process {child} belongs to group '{name}'.*perdure detach {name}")
+        refused_without_a_trace(one, parent.pid, f"process {child} below process {parent.pid} belongs to group '{name}'")
+        expect(one.state(name)["state"] == "live", f"ps of the group that has it: {one.state(name)}")
+        one.perdure("detach", name)
+        wait_until(lambda: one.state(name)["state"] == "ended", "the supervisor lets go of it")
+        one.start("begun")
+        for pid in one.state("begun")["pids"]:
+            refused_without_a_trace(one, pid, f"process {pid} belongs to group 'begun'")
+        one.perdure("kill", "begun")
+
+
+def where_the_former_cgroup_is_gone_they_go_to_the_root():
+    former, name = f"former{os.getpid()}", f"later{os.getpid()}"
+    with shelf() as one, program("sleep", "1000") as process:
+        one.perdure("attach", "--detach", "--name", former, process.pid)
+        harness.kill_now([one.state(former)["supervisor_pid"]])
+        wait_until(lambda: one.state(former)["state"] == "crashed", "its supervisor is gone")
+        one.perdure("attach", "--detach", "--name", name, process.pid)
+        for left in cgroup_mount().glob(f"perdure.{former}.*"):
+            left.rmdir()
+        one.perdure("detach", name)
+        wait_until(lambda: cgroup_of(process.pid) == "/", "it is in the root cgroup")
+        wait_until(lambda: not list(cgroup_mount().glob(f"perdure.{name}.*")), "the cgroup is removed")
+
+
 if __name__ == "__main__":
     sys.exit(harness.run_cases([children_handed_from_thread_to_thread_are_taken, what_cannot_be_persisted_is_refused,
-                                ancestors_of_the_command_are_refused]))
+                                ancestors_of_the_command_are_refused, what_another_group_has_is_refused,
+                                where_the_former_cgroup_is_gone_they_go_to_the_root]))
