@@ -68,7 +68,9 @@ json state_at_rest(const std::string& root, const std::string& name) {
     return report;
   }
   const auto state = (*store)->property(supervisor::kStateProperty);
-  if (state && *state && **state == supervisor::kStateEnded) report["state"] = "ended";
+  // Without an epoch there is nothing to go on from, whatever happened.
+  const bool ended = state && *state && **state == supervisor::kStateEnded;
+  if (ended || (*store)->last_epoch() == 0) report["state"] = "ended";
   report["durable_epoch"] = (*store)->last_epoch();
   report["stored_bytes"] = (*store)->usage().stored_bytes;
   return report;

@@ -175,6 +175,14 @@ Result<void> Supervisor::attach_process() {
   return {};
 }
 
+/// A group without a checkpoint that was made for nothing would be shown as one to go on with.
+Result<void> Supervisor::attach_or_leave_nothing(const store::Store& store) {
+  auto attached = attach_process();
+  std::error_code ignored;
+  if (!attached && store.last_epoch() == 0) std::filesystem::remove_all(directory_, ignored);
+  return attached;
+}
+
 Result<void> Supervisor::start_program() {
   TRY(enter_namespaces({}, 0));
   const Fd here(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));

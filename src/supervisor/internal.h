@@ -42,6 +42,7 @@ class Supervisor {
   Result<void> prepare_terminal(const std::optional<Fd>& file_system, unsigned number);
   Result<void> enter_namespaces(const std::optional<GroupClocks>& clocks, unsigned terminal_number);
   Result<void> attach_process();
+  Result<void> attach_or_leave_nothing(const store::Store& store);
   Result<void> start_program();
   Result<void> restore_program(store::Store& store);
   Result<void> restore_epoch(store::Store& store, const store::View& view, const posix::ObjectTree& tree);

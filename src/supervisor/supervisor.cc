@@ -30,15 +30,11 @@ Result<int> Supervisor::run() {
   directory_ = group_directory(options_.root, options_.name);
   TRY(prepare_signals());
   auto store = TRY(open_store());
-  if (options_.detach) TRY(redirect_streams());
   AttachedGroup::sweep(options_.name);
-  if (options_.attach_pid != 0) {
-    TRY(attach_process());
-  } else if (resume_) {
-    TRY(restore_program(*store));
-  } else {
-    TRY(start_program());
-  }
+  // What is said of a group that is not left behind cannot go to a file of its directory.
+  if (options_.attach_pid != 0) TRY(attach_or_leave_nothing(*store));
+  if (options_.detach) TRY(redirect_streams());
+  if (!attached_) TRY(resume_ ? restore_program(*store) : start_program());
   TRY(store->set_property(kStateProperty, kStateLive));
   // Without the watch, a resting group is looked at once a period.
   if (auto watch = capturer_->watch_wakes()) watch_ = std::move(*watch);

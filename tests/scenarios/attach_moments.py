@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What is attached to is taken as a whole, whatever its threads do at that moment; and what cannot be attached to is refused before anything is made."""
+"""What is attached to is taken as a whole, whatever its threads do at that moment; what cannot be attached to is refused before anything is made."""
 
 import contextlib
 import os
@@ -62,6 +62,31 @@ def children_handed_from_thread_to_thread_are_taken():
         expect(not outside, f"not in the group's cgroup: {outside}")
         one.perdure("detach", name)
         wait_until(lambda: not list(cgroup_mount().glob(f"perdure.{name}.*")), "the supervisor lets go of them")
+
+
+def a_group_that_could_not_be_gathered_is_not_left():
+    with shelf() as one, program("sleep", "1000") as process:
+        for options in ((), ("--detach",)):
+            words = [harness.perdure_binary(), "attach", "--store", one.root, "--name", "without", *options, process.pid]
+            done = subprocess.run(["unshare", "--mount", "sh", "-c", 'umount -l -a -t cgroup2 && exec "$@"', "sh", *map(str, words)],
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+            expect(done.returncode == 125 and "cgroup version 2 is not mounted" in done.stderr, f"{done.returncode}: {done.stderr}")
+            expect(one.state("without") is None and not (one.root / "without").exists(), "a group was left")
+
+
+def a_group_without_a_checkpoint_is_not_one_to_resume():
+    name = f"none{os.getpid()}"
+    # A packet socket cannot be persisted.
+    holder = "import socket, time; held = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0); time.sleep(1000)"
+    with shelf() as one, program(sys.executable, "-c", holder) as process:
+        wait_until(lambda: any("socket:" in os.readlink(path) for path in pathlib.Path("/proc", str(process.pid), "fd").iterdir()), "the socket")
+        words = (harness.perdure_binary(), "attach", "--store", one.root, "--name", name, process.pid)
+        with program(*words, stderr=subprocess.DEVNULL):
+            wait_until(lambda: (one.state(name) or {}).get("not_persisted"), "it cannot be persisted")
+        expect(one.state(name)["state"] == "ended", f"ps of a group that never had a checkpoint: {one.state('none')}")
+        for left in cgroup_mount().glob(f"perdure.{name}.*"):
+            (cgroup_mount() / "cgroup.procs").write_text(str(process.pid))
+            left.rmdir()
 
 
 def refused_without_a_trace(one, pid, says):
@@ -128,5 +153,6 @@ def where_the_former_cgroup_is_gone_they_go_to_the_root():
 
 if __name__ == "__main__":
     sys.exit(harness.run_cases([children_handed_from_thread_to_thread_are_taken, what_cannot_be_persisted_is_refused,
-                                ancestors_of_the_command_are_refused, what_another_group_has_is_refused,
+                                ancestors_of_the_command_are_refused, a_group_that_could_not_be_gathered_is_not_left,
+                                a_group_without_a_checkpoint_is_not_one_to_resume, what_another_group_has_is_refused,
                                 where_the_former_cgroup_is_gone_they_go_to_the_root]))

@@ -176,4 +176,5 @@ def family_outlives_its_supervisor():
 
 
 if __name__ == "__main__":
-    sys.exit(harness.run_cases([every_descendant_is_taken, a_signal_to_the_command_detaches, whole_family_is_restored, family_outlives_its_supervisor]))
+    sys.exit(harness.run_cases([every_descendant_is_taken, a_signal_to_the_command_detaches, whole_family_is_restored,
+                                family_outlives_its_supervisor]))
