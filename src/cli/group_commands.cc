@@ -46,11 +46,13 @@ json state_at_rest(const std::string& root, const std::string& name) {
     return report;
   }
   const auto state = (*store)->property(supervisor::kStateProperty);
-  if (state && *state && **state == supervisor::kStateEnded) {
-    report["state"] = "ended";
-  } else if (const auto survivor = supervisor::find_survivor(**store)) {
+  // Without an epoch there is nothing to go on from, whatever happened.
+  const bool ended = state && *state && **state == supervisor::kStateEnded;
+  if (const auto survivor = ended ? std::nullopt : supervisor::find_survivor(**store)) {
     report["state"] = "unpersisted";
     report["init_pid"] = survivor->init_pid;
+  } else if (ended || (*store)->last_epoch() == 0) {
+    report["state"] = "ended";
   }
   report["durable_epoch"] = (*store)->last_epoch();
   report["stored_bytes"] = (*store)->usage().stored_bytes;

@@ -14,6 +14,7 @@
 #include "capture/mutation.h"
 #include "cli/commands.h"
 #include "linux/process.h"
+#include "supervisor/attachable.h"
 #include "supervisor/group_directory.h"
 
 namespace perdure::cli {
@@ -140,6 +141,17 @@ void add_on_supervisor_exit(CLI::App& command, RunArguments& arguments) {
       ->capture_default_str();
 }
 
+/// What cannot be attached to is told before there is a group of that name.
+Result<void> prepare_attach(supervisor::RunOptions& options) {
+  TRY(supervisor::check_attachable(options.attach_pid));
+  options.command = {"attach", std::to_string(options.attach_pid)};
+  if (!options.name.empty()) return {};
+  const std::string name = TRY(read_file("/proc/" + options.command.back() + "/comm"));
+  options.name = name.substr(0, name.find('\n'));
+  fmt::print(stderr, "perdure: group '{}'\n", options.name);
+  return {};
+}
+
 }  // namespace
 
 void add_run(CLI::App& app, int& status) {
@@ -169,17 +181,8 @@ void add_attach(CLI::App& app, int& status) {
   attach->add_option("--name", attached->options.name, "name of the group (default: the process's)");
   add_common(*attach, *attached);
   attach->callback([attached, &status] {
-    attached->options.command = {"attach", std::to_string(attached->options.attach_pid)};
-    if (attached->options.name.empty()) {
-      const auto name = read_file("/proc/" + attached->options.command.back() + "/comm");
-      if (!name) {
-        status = report(Error{fmt::format("there is no process {}", attached->options.attach_pid)}, kPerdureFailed);
-        return;
-      }
-      attached->options.name = name->substr(0, name->find('\n'));
-      fmt::print(stderr, "perdure: group '{}'\n", attached->options.name);
-    }
-    status = run(*attached);
+    const auto prepared = prepare_attach(attached->options);
+    status = prepared ? run(*attached) : report(prepared.error(), kPerdureFailed);
   });
 }
 

@@ -72,6 +72,7 @@ struct Launch {
   int terminal_file_system;
   std::string offsets;
   const char* mode;
+  std::string name;
 };
 
 [[noreturn]] void become_init(const Launch& launch) {
@@ -90,7 +91,7 @@ struct Launch {
   close_range(static_cast<unsigned>(image) + 1, ~0u, 0);
   fcntl(image, F_SETFD, FD_CLOEXEC);
   char name[] = "perdure-init";
-  char* const arguments[] = {name, const_cast<char*>(launch.mode), nullptr};
+  char* const arguments[] = {name, const_cast<char*>(launch.mode), const_cast<char*>(launch.name.c_str()), nullptr};
   // Bare tasks lose the memory in which a registered rseq area would lie.
   char no_rseq[] = "GLIBC_TUNABLES=glibc.pthread.rseq=0";
   char* const environment[] = {no_rseq, nullptr};
@@ -142,7 +143,7 @@ Result<void> send_descriptors(int socket, std::span<const int> descriptors) {
 
 Result<GroupInit> GroupInit::launch(const Options& options) {
   const auto image = TRY(memory_file(
-      "perdure-init", std::as_bytes(std::span(perdure_init_image,
+      PERDURE_INIT_IMAGE, std::as_bytes(std::span(perdure_init_image,
                                               static_cast<size_t>(perdure_init_image_end - perdure_init_image)))));
   auto control = TRY(socket_pair());
   auto transport = TRY(socket_pair());
@@ -159,7 +160,8 @@ Result<GroupInit> GroupInit::launch(const Options& options) {
                       options.terminal_master,
                       options.terminal_file_system,
                       options.clocks ? TRY(offsets_to_reach(*options.clocks)) : std::string(),
-                      options.survive_supervisor ? PERDURE_INIT_CONTINUE : PERDURE_INIT_KILL};
+                      options.survive_supervisor ? PERDURE_INIT_CONTINUE : PERDURE_INIT_KILL,
+                      options.name};
   const pid_t launcher = fork();
   if (launcher < 0) return system_error("fork");
   if (launcher == 0) launch_init(launch, report_write.get());

@@ -44,6 +44,7 @@ struct StartPlan {
 class GroupInit {
  public:
   struct Options {
+    std::string name;  ///< of the group; shown with init's arguments
     std::optional<GroupClocks> clocks;
     bool survive_supervisor = false;  ///< the group goes on when the supervisor dies
     int terminal_master = -1;         ///< borrowed; init keeps it open

@@ -15,6 +15,10 @@ enum {
 /* argv[1] of init: what becomes of the group when the supervisor dies. */
 #define PERDURE_INIT_KILL "kill"
 #define PERDURE_INIT_CONTINUE "continue"
+/* argv[2] of init: the group's name, for others to see. */
+
+/* The name of init's program, as /proc/PID/exe shows it. */
+#define PERDURE_INIT_IMAGE "perdure-init"
 
 /* Supervisor -> shepherd: start the program. Comes with these descriptors: plan (a memfd), working directory, stdin, stdout, stderr.
  * The plan's bytes: struct perdure_start_plan, then group_count gid_t, then argument_count strings, then environment_count strings. */

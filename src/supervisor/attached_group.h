@@ -3,6 +3,8 @@
 
 #include <array>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 
 #include "base/fd.h"
@@ -11,11 +13,13 @@
 namespace perdure::supervisor {
 
 /// A running process and its descendants, gathered in a cgroup of their own, so that what they start belongs to the group from its birth.
-/// The destructor puts them back where the first of them was, and removes the cgroup.
+/// The destructor puts them back where the first of them was (the root cgroup, if that is gone), and removes the cgroup.
 class AttachedGroup {
  public:
   /// Removes empty cgroups that killed supervisors of the group left behind.
   static void sweep(const std::string& name);
+  /// The name of the group in whose cgroup the process is, if the group's supervisor lives.
+  static std::optional<std::string> group_of(pid_t pid);
   static Result<std::unique_ptr<AttachedGroup>> gather(const std::string& name, pid_t pid);
   ~AttachedGroup();
 
@@ -28,11 +32,13 @@ class AttachedGroup {
 
  private:
   AttachedGroup() = default;
+  Result<bool> move_those_outside(std::set<pid_t>& moved);
   Result<void> move_descendants();
   pid_t pid_ = 0;
   std::string directory_;
   std::string origin_;  ///< cgroup.procs of the cgroup that the process came from
   uint64_t cgroup_id_ = 0;
+  Fd held_;  ///< the cgroup's directory, locked for as long as the supervisor lives
   Fd pidfd_;
   std::array<Fd, 3> streams_;
 };

@@ -154,7 +154,8 @@ Result<void> Supervisor::enter_namespaces(store::Store& store, const std::option
   const auto file_system = TRY(make_terminal_file_system());
   TRY(prepare_terminal(file_system, terminal_number));
   const int master = terminal_ ? terminal_->master() : -1;
-  init_.emplace(TRY(GroupInit::launch({.clocks = clocks,
+  init_.emplace(TRY(GroupInit::launch({.name = options_.name,
+                                       .clocks = clocks,
                                        .survive_supervisor = options_.survive_supervisor,
                                        .terminal_master = master,
                                        .terminal_file_system = file_system ? file_system->get() : -1})));
@@ -182,6 +183,14 @@ Result<void> Supervisor::attach_process() {
   root_pid_ = TRY(innermost_pid(attached_->pid()));
   capturer_->set_root_pid(root_pid_);
   return {};
+}
+
+/// A group without a checkpoint that was made for nothing would be shown as one to go on with.
+Result<void> Supervisor::attach_or_leave_nothing(const store::Store& store) {
+  auto attached = attach_process();
+  std::error_code ignored;
+  if (!attached && store.last_epoch() == 0) std::filesystem::remove_all(directory_, ignored);
+  return attached;
 }
 
 Result<void> Supervisor::start_program(store::Store& store) {

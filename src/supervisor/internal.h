@@ -43,6 +43,7 @@ class Supervisor {
   Result<void> prepare_terminal(const std::optional<Fd>& file_system, unsigned number);
   Result<void> enter_namespaces(store::Store& store, const std::optional<GroupClocks>& clocks, unsigned terminal_number);
   Result<void> attach_process();
+  Result<void> attach_or_leave_nothing(const store::Store& store);
   Result<void> start_program(store::Store& store);
   Result<void> restore_program(store::Store& store);
   Result<void> restore_epoch(store::Store& store, const store::View& view, const posix::ObjectTree& tree);
@@ -55,6 +56,7 @@ class Supervisor {
   void forward_signals();
   void forward_signal(const signalfd_siginfo& information);
   void stop_with_program(pid_t target);
+  void detach_on_signal();
   void accept_requests();
   void serve_requests();
   void refuse_requests();

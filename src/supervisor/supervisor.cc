@@ -29,15 +29,11 @@ Result<int> Supervisor::run() {
   directory_ = group_directory(options_.root, options_.name);
   TRY(prepare_signals());
   auto store = TRY(open_store());
-  if (options_.detach) TRY(redirect_streams());
   AttachedGroup::sweep(options_.name);
-  if (options_.attach_pid != 0) {
-    TRY(attach_process());
-  } else if (resume_) {
-    TRY(restore_program(*store));
-  } else {
-    TRY(start_program(*store));
-  }
+  // What is said of a group that is not left behind cannot go to a file of its directory.
+  if (options_.attach_pid != 0) TRY(attach_or_leave_nothing(*store));
+  if (options_.detach) TRY(redirect_streams());
+  if (!attached_) TRY(resume_ ? restore_program(*store) : start_program(*store));
   TRY(store->set_property(kStateProperty, kStateLive));
   // Without the watch, a resting group is looked at once a period.
   if (auto watch = capturer_->watch_wakes()) watch_ = std::move(*watch);
@@ -102,7 +98,7 @@ Result<int> Supervisor::loop() {
       next_ns = std::max(next_ns, monotonic_ns());
     }
     if (wanted[0].revents != 0) hear_from_init();
-    if (wanted[1].revents != 0) forward_signals();
+    if (wanted[1].revents != 0) attached_ ? detach_on_signal() : forward_signals();
     if (wanted[2].revents != 0) accept_requests();
     if (!waiting_.empty()) serve_requests();
     {
@@ -174,8 +170,7 @@ void Supervisor::forward_signal(const signalfd_siginfo& information) {
   const pid_t root = capturer_->host_pid_of(root_pid_);
   if (root <= 0) return;
   const pid_t process_group = ::getpgid(root);
-  // An attached program may share the supervisor's, which the terminal has told already.
-  const pid_t all = process_group > 0 && process_group != ::getpgrp() ? -process_group : root;
+  const pid_t all = process_group > 0 ? -process_group : root;
   if (number == SIGTSTP) {
     stop_with_program(all);
   } else if (number == SIGCONT || information.ssi_code == SI_KERNEL) {
@@ -194,6 +189,17 @@ void Supervisor::stop_with_program(pid_t target) {
   if (terminal_) terminal_->set_raw(false);
   ::raise(SIGSTOP);
   if (terminal_) terminal_->set_raw(true);
+}
+
+/// Whoever ends a command that only looks on does not mean the process, which was there before it.
+void Supervisor::detach_on_signal() {
+  constexpr std::array<uint32_t, 4> kEnding{SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+  signalfd_siginfo information{};
+  while (::read(signals_.get(), &information, sizeof information) == sizeof information) {
+    if (std::ranges::find(kEnding, information.ssi_signo) == kEnding.end()) continue;
+    const std::lock_guard lock(mutex_);
+    detach_requested_ = true;
+  }
 }
 
 void Supervisor::note_failure(const Error& error) {

@@ -25,7 +25,7 @@ struct RunOptions {
   bool survive_supervisor = false;   ///< --on-supervisor-exit continue
   std::set<std::string> disabled_kinds;
   bool detach = false;               ///< standard streams: nothing to read, and output to a file of the group's directory
-  pid_t attach_pid = 0;              ///< `attach`: the process to persist; 0: `command` is started
+  pid_t attach_pid = 0;              ///< `attach`: the process to persist (see check_attachable()); 0: `command` is started
   std::optional<uint64_t> restore_epoch;  ///< `restore`: bring this epoch back (0: the newest) whatever the recorded state
 };
 

@@ -90,6 +90,10 @@ class Family:
         harness.reap_orphans()
         wait_until(lambda: not any(harness.is_running(pid) for pid in pids), "they are gone")
 
+    def cgroups_of_members(self):
+        """What /proc says of the cgroup of each of the three."""
+        return {role: pathlib.Path("/proc", self.report(role)[0], "cgroup").read_text() for role in ROLES}
+
     def cgroups(self):
         """The cgroups that supervisors of the group made."""
         mount = next(line.split()[1] for line in open("/proc/mounts", encoding="utf-8") if line.split()[2] == "cgroup2")
@@ -116,6 +120,25 @@ def every_descendant_is_taken():
         expect(not missing, f"not in the group: {missing}")
         one.perdure("detach", name)
         wait_until(lambda: not family.cgroups(), "the supervisor lets go of them")
+
+
+def a_signal_to_the_command_detaches():
+    name = f"family{os.getpid()}"
+    with shelf() as one, Family(one.directory, name) as family:
+        former = family.cgroups_of_members()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            with subprocess.Popen([harness.perdure_binary(), "attach", "--name", name, "--store", one.root, str(family.process.pid)]) as command:
+                wait_until(lambda: (one.state(name) or {}).get("durable_epoch"), "it is persisted")
+                for ignored in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT, signal.SIGWINCH):
+                    command.send_signal(ignored)
+                one.perdure("checkpoint", name)
+                command.send_signal(number)
+                status = command.wait(20)
+            expect(status == 0, f"{number.name} ends the command with {harness.describe_status(status)}, not 0")
+            expect(family.cgroups_of_members() == former, f"after {number.name} they are in {family.cgroups_of_members()}, not in {former}")
+            before = family.reports()
+            wait_until(lambda: all(family.report(role)[3] != before[role][3] for role in ROLES), f"all three count on after {number.name}")
+            one.perdure("rm", name)
 
 
 def whole_family_is_restored():
@@ -153,4 +176,5 @@ def family_outlives_its_supervisor():
 
 
 if __name__ == "__main__":
-    sys.exit(harness.run_cases([every_descendant_is_taken, whole_family_is_restored, family_outlives_its_supervisor]))
+    sys.exit(harness.run_cases([every_descendant_is_taken, a_signal_to_the_command_detaches, whole_family_is_restored,
+                                family_outlives_its_supervisor]))
