@@ -6,9 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
-#include <thread>
 
 #include "base/clock.h"
 #include "store/cleaner.h"
@@ -20,12 +18,12 @@
 #include "store/snapshot.h"
 #include "store/verify.h"
 #include "store/view.h"
+#include "store/writer_lock.h"
 
 namespace perdure::store {
 namespace {
 
 constexpr char kSuperblockFile[] = "store";
-constexpr char kLockFile[] = "lock";
 constexpr uint64_t kSmallestSegment = uint64_t{4} << 20;  // unless Options say less
 constexpr uint64_t kLargestSegment = uint64_t{16} << 30;  // a Location counts its blocks in 24 bits
 
@@ -267,25 +265,6 @@ class LogStore : public Store {
   SnapshotWriter snapshots_;
 };
 
-Result<std::unique_ptr<File>> take_lock(Storage& storage) {
-  auto lock = storage.open(kLockFile, Storage::Access::read_write, Storage::Caching::buffered);
-  if (!lock && lock.error().error_number == ENOENT)
-    lock = storage.open(kLockFile, Storage::Access::create, Storage::Caching::buffered);
-  if (!lock) return std::unexpected(std::move(lock).error());
-  // A reader that looks whether there is a writer holds the lock for an instant.
-  bool taken = false;
-  for (int attempt = 0; attempt < 5 && !(taken = (*lock)->try_lock(File::Lock::exclusive)); ++attempt)
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  if (!taken) {
-    const std::string owner = read_file(storage, kLockFile).value_or("");
-    return std::unexpected(Error{fmt::format("{}: in use by pid {}", storage.path("."), std::strtoll(owner.c_str(), nullptr, 10)), EBUSY});
-  }
-  std::string pid = fmt::format("{:<20}\n", ::getpid());
-  const iovec piece{pid.data(), pid.size()};
-  TRY((*lock)->write(0, std::span(&piece, 1)));
-  return lock;
-}
-
 Result<StoreId> read_store_id(Storage& storage) {
   const std::string contents = TRY(read_file(storage, kSuperblockFile));
   unsigned damaged_copies = 0;
@@ -341,11 +320,6 @@ Result<std::unique_ptr<Store>> open_writer(std::shared_ptr<Storage> storage, std
   return std::make_unique<LogStore>(std::move(opened), options, std::move(segments), std::move(recovered));
 }
 
-bool has_writer(Storage& storage) {
-  auto lock = storage.open(kLockFile, Storage::Access::read_only, Storage::Caching::buffered);
-  return lock && !(*lock)->try_lock(File::Lock::shared);
-}
-
 bool has_superblock(Storage& storage) {
   return storage.open(kSuperblockFile, Storage::Access::read_only, Storage::Caching::buffered).has_value();
 }
@@ -353,7 +327,7 @@ bool has_superblock(Storage& storage) {
 }  // namespace
 
 Result<std::unique_ptr<Store>> create_store(std::shared_ptr<Storage> storage, const Options& options) {
-  auto lock = TRY(take_lock(*storage));
+  auto lock = TRY(take_writer_lock(*storage));
   if (has_superblock(*storage)) return std::unexpected(Error{"a store is already there: " + storage->path("."), EEXIST});
   TRY(write_superblock(*storage));
   return open_writer(std::move(storage), std::move(lock), options);
@@ -361,7 +335,7 @@ Result<std::unique_ptr<Store>> create_store(std::shared_ptr<Storage> storage, co
 
 Result<std::unique_ptr<Store>> open_store(std::shared_ptr<Storage> storage, const Options& options) {
   if (!has_superblock(*storage)) return std::unexpected(Error{"no store: " + storage->path("."), ENOENT});
-  auto lock = TRY(take_lock(*storage));
+  auto lock = TRY(take_writer_lock(*storage));
   return open_writer(std::move(storage), std::move(lock), options);
 }
 

@@ -40,9 +40,25 @@ Result<std::vector<std::string>> list_groups(const std::string& root) {
 
 Error explain_busy(Error error, const std::string& name) {
   if (error.error_number != EBUSY) return error;
-  const size_t holder = error.what.rfind("in use by");
-  const std::string by = holder == std::string::npos ? "" : " (" + error.what.substr(holder) + ")";
-  return Error{fmt::format("group '{0}' is already running{1}: perdure kill {0} ends it", name, by)};
+  constexpr std::string_view kHolder = "in use by ";
+  const size_t holder = error.what.rfind(kHolder);
+  const std::string by = holder == std::string::npos ? "" : " (" + error.what.substr(holder + kHolder.size()) + ")";
+  return Error{fmt::format("group '{0}' is running{1}: end it first with perdure kill {0}", name, by)};
+}
+
+Error no_group(const std::string& root, const std::string& name) { return Error{fmt::format("there is no group '{}' under {}", name, root)}; }
+
+Result<void> remove_group(const std::string& root, const std::string& name) {
+  TRY(check_name(name));
+  const std::string directory = group_directory(root, name);
+  if (!store::Store::exists(directory)) return std::unexpected(no_group(root, name));
+  // Opening the store may fail for many reasons, the lock only for this one: a supervisor that owns it.
+  const auto lock = store::Store::keep_writers_out(directory);
+  if (!lock) return std::unexpected(explain_busy(lock.error(), name));
+  std::error_code error;
+  std::filesystem::remove_all(directory, error);
+  if (error) return std::unexpected(Error{"remove " + directory, error.value()});
+  return {};
 }
 
 }  // namespace perdure::supervisor

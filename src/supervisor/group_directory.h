@@ -22,6 +22,12 @@ std::string output_path(const std::string& directory);
 /// Names of all groups under the root, sorted; none where there is no such directory.
 Result<std::vector<std::string>> list_groups(const std::string& root);
 
+/// The error of naming a group that is not there.
+Error no_group(const std::string& root, const std::string& name);
+
+/// Removes a group that is not running, with its history.
+Result<void> remove_group(const std::string& root, const std::string& name);
+
 /// Turns the error of opening a store that another process has locked into one that says which group is running.
 Error explain_busy(Error error, const std::string& name);
 
