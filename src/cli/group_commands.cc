@@ -47,12 +47,7 @@ Result<json> ask(const GroupArguments& arguments, json request) {
 Result<std::unique_ptr<store::Store>> open_group_store(const std::string& root, const std::string& name) {
   TRY(supervisor::check_name(name));
   const std::string directory = supervisor::group_directory(supervisor::store_root(root), name);
-  if (!store::Store::exists(directory)) {
-    if (access(supervisor::store_root(root).c_str(), R_OK | X_OK) != 0 && errno == EACCES) {
-      return system_error("read the store root " + supervisor::store_root(root) + " (its owner is another user)");
-    }
-    return failure(fmt::format("there is no group '{}' under {}", name, supervisor::store_root(root)));
-  }
+  if (!store::Store::exists(directory)) return std::unexpected(supervisor::no_group(supervisor::store_root(root), name));
   return store::Store::open_read_only(directory);
 }
 

@@ -70,6 +70,19 @@ Result<void> go_back_to(store::Store& store, store::EpochNumber epoch) {
   return {};
 }
 
+/// Leaves nothing behind where it fails: a group that was never there needs no removing.
+Result<std::unique_ptr<store::Store>> make_store(const std::string& directory, const store::Options& options, const std::string& command) {
+  const bool fresh = !std::filesystem::exists(directory);
+  auto store = store::Store::create(directory, options);
+  const bool others = !store && (store.error().error_number == EBUSY || store.error().error_number == EEXIST);
+  if (others) return store;
+  const auto named = store ? (*store)->set_property(kCommandProperty, command) : std::unexpected(store.error());
+  if (named) return store;
+  store = std::unexpected(named.error());
+  if (fresh) discard_unfinished(directory);
+  return store;
+}
+
 }  // namespace
 
 Result<void> Supervisor::prepare_signals() {
@@ -92,10 +105,11 @@ Result<std::unique_ptr<store::Store>> Supervisor::open_store() {
   if (fresh_root) std::filesystem::permissions(options_.root, std::filesystem::perms::owner_all, error);
   const store::Options store_options{.keep_epochs = options_.keep_epochs};
   if (!store::Store::exists(directory_)) {
-    if (options_.restore_epoch) return failure(fmt::format("there is no group '{}' under {}", options_.name, options_.root));
-    auto store = TRY(store::Store::create(directory_, store_options));
-    TRY(store->set_property(kCommandProperty, joined(options_.command)));
-    return store;
+    if (options_.restore_epoch) return std::unexpected(no_group(options_.root, options_.name));
+    auto made = make_store(directory_, store_options, joined(options_.command));
+    // If it exists by now, another first run was quicker.
+    if (made) return made;
+    if (made.error().error_number != EEXIST) return std::unexpected(explain_busy(std::move(made).error(), options_.name));
   }
   auto opened = store::Store::open(directory_, store_options);
   if (!opened) return std::unexpected(explain_busy(std::move(opened).error(), options_.name));

@@ -22,10 +22,13 @@ std::string output_path(const std::string& directory);
 /// Names of all groups under the root, sorted; none where there is no such directory.
 Result<std::vector<std::string>> list_groups(const std::string& root);
 
-/// The error of naming a group that is not there.
+/// The error of naming a group that is not there, or a root that cannot hold any.
 Error no_group(const std::string& root, const std::string& name);
 
-/// Removes a group that is not running, with its history.
+/// Removes the directory of a group whose store could not be made, unless another process has gone on with it.
+void discard_unfinished(const std::string& directory);
+
+/// Removes a group that is not running, with its history, or what was left of one that was never made in full.
 Result<void> remove_group(const std::string& root, const std::string& name);
 
 /// Turns the error of opening a store that another process has locked into one that says which group is running.
