@@ -64,6 +64,7 @@ json state_at_rest(const std::string& root, const std::string& name) {
   }
   const auto state = (*store)->property(supervisor::kStateProperty);
   if (state && *state && **state == supervisor::kStateEnded) report["state"] = "ended";
+  if (!state) report["store_error"] = state.error().message();
   report["durable_epoch"] = (*store)->last_epoch();
   report["stored_bytes"] = (*store)->usage().stored_bytes;
   return report;

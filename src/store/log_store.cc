@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "store/cleaner.h"
 #include "store/difference.h"
+#include "store/durable_mark.h"
 #include "store/epoch_writer.h"
 #include "store/newest.h"
 #include "store/properties.h"
@@ -57,7 +58,9 @@ class LogStore : public Store {
         notices_(std::move(recovered.notices)),
         log_(*opened_.storage, segments_, options.segment_bytes, recovered.end),
         cleaner_(opened_.id),
-        snapshots_(std::min(options.segment_bytes, kSmallestSegment) / 4, logged_since_snapshot()) {}
+        snapshots_(std::min(options.segment_bytes, kSmallestSegment) / 4, logged_since_snapshot()) {
+    if (opened_.lock) mark_.emplace(*opened_.storage, opened_.id, last_);
+  }
 
   Result<EpochInfo> append(const EpochInfo& info, const Changes& changes) override {
     if (!opened_.lock) return failure("the store was opened for reading only");
@@ -71,6 +74,7 @@ class LogStore : public Store {
       return std::unexpected(std::move(written).error());
     }
     log_.commit();
+    mark_->set(info.epoch);
     return adopt(writer, info);
   }
 
@@ -263,6 +267,7 @@ class LogStore : public Store {
   Log log_;
   Cleaner cleaner_;
   SnapshotWriter snapshots_;
+  std::optional<DurableMark> mark_;  ///< a writer's
 };
 
 Result<StoreId> read_store_id(Storage& storage) {
@@ -312,8 +317,9 @@ void release_unneeded(SegmentSet& segments, const Recovered& recovered) {
 Result<std::unique_ptr<Store>> open_writer(std::shared_ptr<Storage> storage, std::unique_ptr<File> lock, Options options) {
   options.segment_bytes = std::min(options.segment_bytes, kLargestSegment);
   Opened opened{storage, std::move(lock), TRY(read_store_id(*storage))};
+  const auto durable = DurableMark::read(*storage, opened.id);
   auto segments = TRY(SegmentSet::open(*storage, opened.id, SegmentSet::Access::write));
-  auto recovered = TRY(recover(segments));
+  auto recovered = TRY(recover(segments, durable));
   TRY(settle(*storage, segments, recovered));
   retire_behind_end(segments, recovered.end.place.sequence);
   if (!recovered.cut_off.empty()) recovered.notices.push_back(recovered.cut_off);
@@ -341,12 +347,14 @@ Result<std::unique_ptr<Store>> open_store(std::shared_ptr<Storage> storage, cons
 
 Result<std::unique_ptr<Store>> open_store_read_only(std::shared_ptr<Storage> storage) {
   Opened opened{storage, nullptr, TRY(read_store_id(*storage))};
+  auto durable = DurableMark::read(*storage, opened.id);
   auto segments = TRY(SegmentSet::open(*storage, opened.id, SegmentSet::Access::read));
-  auto recovered = TRY(recover(segments));
+  auto recovered = TRY(recover(segments, durable));
   // What looks like damage may be a writer that used a segment again between two looks at the directory.
   for (int attempt = 0; attempt < 5 && !recovered.notices.empty() && has_writer(*storage); ++attempt) {
+    durable = DurableMark::read(*storage, opened.id);
     segments = TRY(SegmentSet::open(*storage, opened.id, SegmentSet::Access::read));
-    recovered = TRY(recover(segments));
+    recovered = TRY(recover(segments, durable));
   }
   release_unneeded(segments, recovered);
   if (!recovered.cut_off.empty() && !has_writer(*storage)) recovered.notices.push_back(recovered.cut_off);

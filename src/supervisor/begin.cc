@@ -70,6 +70,14 @@ Result<void> go_back_to(store::Store& store, store::EpochNumber epoch) {
   return {};
 }
 
+/// A damaged property costs no more than what it said.
+std::optional<std::string> property_of(const store::Store& store, const char* name, const char* consequence) {
+  auto value = store.property(name);
+  if (value) return std::move(*value);
+  complain(fmt::format("{}: {}", value.error().message(), consequence));
+  return std::nullopt;
+}
+
 /// Leaves nothing behind where it fails: a group that was never there needs no removing.
 Result<std::unique_ptr<store::Store>> make_store(const std::string& directory, const store::Options& options, const std::string& command) {
   const bool fresh = !std::filesystem::exists(directory);
@@ -114,20 +122,23 @@ Result<std::unique_ptr<store::Store>> Supervisor::open_store() {
   auto opened = store::Store::open(directory_, store_options);
   if (!opened) return std::unexpected(explain_busy(std::move(opened).error(), options_.name));
   auto store = std::move(*opened);
-  const auto state = TRY(store->property(kStateProperty));
-  const auto command = TRY(store->property(kCommandProperty));
-  // A program that never came to its first checkpoint (a mistyped name) leaves nothing to protect.
+  for (const std::string& notice : store->notices()) complain(fmt::format("group '{}': {}", options_.name, notice));
+  const auto state = property_of(*store, kStateProperty, "the group is taken to have crashed");
   if (store->last_epoch() == 0 && options_.restore_epoch) {
     return failure(fmt::format("group '{}' has no checkpoint to restore: it ended before its first was durable", options_.name));
   }
-  if (store->last_epoch() == 0) {
-    TRY(store->set_property(kCommandProperty, joined(options_.command)));
-  } else if (!options_.restore_epoch && command && *command != joined(options_.command)) {
-    return failure(fmt::format("group '{}' runs another command line ({}): choose another --name, or remove it with: perdure rm {}",
-                               options_.name, shown(*command), options_.name));
-  }
+  if (!options_.restore_epoch) TRY(settle_command(*store));
   resume_ = store->last_epoch() > 0 && (options_.restore_epoch.has_value() || !state || *state != kStateEnded);
   return store;
+}
+
+Result<void> Supervisor::settle_command(store::Store& store) {
+  const auto command = property_of(store, kCommandProperty, "the command line given now takes its place");
+  // A program that never came to its first checkpoint (a mistyped name) leaves nothing to protect.
+  if (store.last_epoch() == 0 || !command) return store.set_property(kCommandProperty, joined(options_.command));
+  if (*command == joined(options_.command)) return {};
+  return failure(fmt::format("group '{}' runs another command line ({}): choose another --name, or remove it with: perdure rm {}",
+                             options_.name, shown(*command), options_.name));
 }
 
 Result<void> Supervisor::redirect_streams() {
@@ -242,6 +253,7 @@ Result<void> Supervisor::restore_program(store::Store& store) {
     if (!restored) return std::unexpected(std::move(restored.error()).in(fmt::format("epoch {} cannot be restored", info->epoch)));
     resumed_epoch_ = info->epoch;
     if (damage) complain(fmt::format("{}: group '{}' was resumed from epoch {}", damage->message(), options_.name, info->epoch));
+    else if (!store.notices().empty()) complain(fmt::format("group '{}' was resumed from epoch {}", options_.name, info->epoch));
     return {};
   }
   if (damage) return std::unexpected(*damage);

@@ -38,6 +38,7 @@ class Supervisor {
  private:
   Result<void> prepare_signals();
   Result<std::unique_ptr<store::Store>> open_store();
+  Result<void> settle_command(store::Store& store);
   Result<void> redirect_streams();
   Result<void> prepare_terminal(const std::optional<Fd>& file_system, unsigned number);
   Result<void> enter_namespaces(const std::optional<GroupClocks>& clocks, unsigned terminal_number);
