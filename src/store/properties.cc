@@ -45,11 +45,29 @@ uint64_t checksum_of(const StoreId& store_id, std::string_view name, std::string
 
 }  // namespace
 
+namespace {
+
+/// Where there is no room for a second file: in the sector that the first one has, which a disk writes as a whole.
+Result<void> overwrite(Storage& storage, const std::string& name, std::string contents, Error no_room) {
+  constexpr size_t kSector = 512;
+  const auto file = storage.open(name, Storage::Access::read_write, Storage::Caching::buffered);
+  const uint64_t size = file ? TRY((*file)->size()) : 0;
+  if (size == 0 || contents.size() < size || contents.size() > kSector) return std::unexpected(std::move(no_room));
+  const iovec piece{contents.data(), contents.size()};
+  TRY((*file)->write(0, std::span(&piece, 1)));
+  return (*file)->sync();
+}
+
+}  // namespace
+
 Result<void> write_property(Storage& storage, const StoreId& store_id, const std::string& name, const std::string& value) {
   const uint64_t checksum = checksum_of(store_id, name, value);
   std::string contents(kMagic);
   contents.append(reinterpret_cast<const char*>(&checksum), sizeof checksum);
-  return replace_file(storage, property_file(name), contents + value);
+  contents += value;
+  auto replaced = replace_file(storage, property_file(name), contents);
+  const bool full = !replaced && (replaced.error().error_number == ENOSPC || replaced.error().error_number == EDQUOT);
+  return full ? overwrite(storage, property_file(name), std::move(contents), std::move(replaced).error()) : replaced;
 }
 
 Result<std::optional<std::string>> read_property(Storage& storage, const StoreId& store_id, const std::string& name) {

@@ -77,6 +77,8 @@ class Supervisor {
   bool detach_requested_ = false;
   bool detached_ = false;  ///< the program runs on without being persisted
   nlohmann::json report_;
+  std::promise<Result<void>> end_;  ///< kept when all of the group's end is recorded, or that has failed
+  std::shared_future<Result<void>> ended_ = end_.get_future().share();
   std::unique_ptr<GroupTerminal> terminal_;
   std::array<int, 3> streams_{0, 1, 2};  ///< what the program gets; borrowed
   std::optional<GroupInit> init_;                ///< absent when attached

@@ -101,14 +101,17 @@ nlohmann::json Supervisor::handle(const nlohmann::json& request) {
   auto done = work.done.get_future();
   {
     const std::lock_guard lock(mutex_);
-    if (closed_) return {{"error", "the group has ended"}};
+    if (closed_ && command != "kill") return {{"error", "the group has ended"}};
     if (command == "kill") kill_requested_ = true;
     else if (command == "detach") detach_requested_ = true;
     else requests_.push_back(std::move(work));
   }
   const uint64_t one = 1;
   (void)!::write(requests_ready_.get(), &one, sizeof one);
-  if (command == "kill") return {{"killed", options_.name}};
+  if (command == "kill") {
+    if (const auto& end = ended_.get(); !end) return {{"error", end.error().message()}};
+    return {{"killed", options_.name}};
+  }
   if (command == "detach") return {{"detached", options_.name}};
   const auto epoch = done.get();
   if (!epoch) return {{"error", epoch.error().message()}};

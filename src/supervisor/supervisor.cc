@@ -51,9 +51,11 @@ Result<int> Supervisor::run() {
   control_ = TRY(ControlServer::start(control_socket_path(directory_), [this](const auto& request) { return handle(request); }));
   const auto status = loop();
   refuse_requests();
+  const Result<void> ended = status ? record_end() : std::unexpected(status.error());
+  end_.set_value(ended);
   control_.reset();
-  if (!status) return status;
-  TRY(record_end());
+  writer_.reset();
+  if (!ended) return std::unexpected(ended.error());
   return status;
 }
 
@@ -218,13 +220,20 @@ Result<void> Supervisor::record_end() {
   init_.reset();
   attached_.reset();
   terminal_.reset();
+  {
+    const std::lock_guard lock(mutex_);
+    report_["pids"] = nlohmann::json::array();
+  }
   if (!writer_->drain(kDurableTimeoutNs)) complain("the last checkpoints could not be written: " + writer_->status().error);
   const bool audit_failed = writer_->status().audit_failed;
   Result<void> recorded;
   writer_->with_store([&](store::Store& store) { recorded = store.set_property(kStateProperty, kStateEnded); });
-  writer_.reset();
+  if (!recorded) {
+    constexpr const char* kAdvice = "group '{}' has ended, which cannot be recorded: the next run will resume it";
+    return std::unexpected(std::move(recorded).error().in(fmt::format(kAdvice, options_.name)));
+  }
   if (audit_failed) return failure(kAuditFailed);
-  return recorded;
+  return {};
 }
 
 Result<int> run_group(const RunOptions& options) { return Supervisor(options).run(); }
