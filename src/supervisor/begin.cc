@@ -147,6 +147,8 @@ Result<void> Supervisor::redirect_streams() {
   const Fd output(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
   if (!output) return system_error("open " + path);
   if (!input) return system_error("open /dev/null");
+  // So that there is room to say that the disk is full.
+  (void)::fallocate(output.get(), FALLOC_FL_KEEP_SIZE, std::max<off_t>(::lseek(output.get(), 0, SEEK_END), 0), kPageSize);
   const bool placed = dup2(input.get(), STDIN_FILENO) >= 0 && dup2(output.get(), STDOUT_FILENO) >= 0 && dup2(output.get(), STDERR_FILENO) >= 0;
   if (!placed) return system_error("redirect the standard streams");
   return {};

@@ -61,6 +61,7 @@ class Supervisor {
   void note_failure(const Error& error);
   nlohmann::json handle(const nlohmann::json& request);
   nlohmann::json status_report();
+  void tell_writer_trouble(const Writer::Status& writer);
   Result<void> record_end();
 
   const RunOptions& options_;
@@ -99,6 +100,8 @@ class Supervisor {
   uint64_t failed_epochs_ = 0;  ///< periods without a checkpoint, since none could be taken
   std::string failure_;
   bool complained_ = false;
+  std::string told_store_error_;  ///< the writer's trouble that the user has been told of
+  std::string told_sync_error_;
 };
 
 }  // namespace perdure::supervisor

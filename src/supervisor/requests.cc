@@ -50,8 +50,22 @@ void Supervisor::refuse_requests() {
   waiting_.clear();
 }
 
+/// Once when it begins, and once when it is over.
+void Supervisor::tell_writer_trouble(const Writer::Status& writer) {
+  const bool failing = !writer.error.empty();
+  if (failing != !told_store_error_.empty()) {
+    complain(failing ? fmt::format("group '{}': checkpoints cannot be written: {}: the group runs on, and they will be tried again",
+                                   options_.name, writer.error)
+                     : fmt::format("group '{}': checkpoints are written again", options_.name));
+  }
+  told_store_error_ = writer.error;
+  if (writer.sync_error != told_sync_error_) complain(fmt::format("group '{}': not safe from a power cut: {}", options_.name, writer.sync_error));
+  told_sync_error_ = writer.sync_error;
+}
+
 nlohmann::json Supervisor::status_report() {
   const auto writer = writer_->status();
+  tell_writer_trouble(writer);
   nlohmann::json report{{"name", options_.name},
                         {"state", "live"},
                         {"supervisor_pid", getpid()},

@@ -62,6 +62,8 @@ Result<int> Supervisor::run() {
 /// Sleeps the group? Then so do we, until one of its tasks wakes. True when the watch is set.
 bool Supervisor::rest() {
   if (!watch_ || idle_periods_ < kIdlePeriodsBeforeRest) return false;
+  // Whether what is under way goes well is told in this thread.
+  if (const auto written = writer_->status(); written.durable != written.submitted) return false;
   if (!watch_->arm()) {
     watch_.reset();
     return false;
