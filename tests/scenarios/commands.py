@@ -117,6 +117,7 @@ def usage_errors():
         one.fails("run", "--user", "no-such-user", "--name", "u", "--", "true", status=125, says="no-such-user")
         one.fails("restore", "absent", status=125, says="absent")
         one.fails("exec", "absent", "--", "true", status=125, says="absent")
+        one.fails("log", "--store", "/etc/passwd", "x", says="/etc/passwd: Not a directory")
         one.fails("attach", "word", status=2, says="word")
         one.fails("attach", "4194304", status=125, says="no process")
         expect(json.loads(one.perdure("ps", "--json").stdout) == [], "ps lists groups where there are none")
@@ -276,6 +277,6 @@ def man_pages_agree_with_help():
 
 
 if __name__ == "__main__":
-    sys.exit(harness.run_cases([usage_errors, unprivileged_users_are_told, exit_status_passes_through, life_of_a_group, rm_spares_what_runs, restore_by_epoch_and_label,
-                                resume_after_kill_of_the_supervisor, attach_and_detach, damaged_store_is_told, doctor_finds_what_tests_need,
+    sys.exit(harness.run_cases([usage_errors, unprivileged_users_are_told, exit_status_passes_through, life_of_a_group, rm_spares_what_runs,
+                                restore_by_epoch_and_label, resume_after_kill_of_the_supervisor, attach_and_detach, damaged_store_is_told, doctor_finds_what_tests_need,
                                 man_pages_agree_with_help]))
