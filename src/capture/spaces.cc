@@ -83,6 +83,8 @@ void Capturer::adopt_fork(const Space& parent, memory::ForkWatch::Watched userfa
   space->id = identities_.of(ObjectKind::address_space, thread.mm);
   space->tracked = std::move(*tracked);
   if (const auto watched = collector_.userfaultfd(space->tracked->userfaultfd())) space->userfaultfd_context = watched->context;
+  // The store may still hold what a process had whose address space lay at the same address, or this one's before it lost its tracking.
+  pending_.erase_space(space->id);
   if (parent.id != 0) {
     pending_.fork_space(parent.id, space->id);
     space->stored = parent.stored;
@@ -119,7 +121,13 @@ Result<void> Capturer::track_newcomers() {
     auto space = std::make_unique<Space>();
     space->mm = mm;
     space->host_pid = static_cast<pid_t>(thread->host_tid);
-    if (begin_tracking(*space, **held)) spaces_[mm] = std::move(space);
+    if (!begin_tracking(*space, **held)) continue;
+    // One that lost its tracking still has pages in the store, which may be gone by now.
+    if (const auto known = spaces_.find(mm); known != spaces_.end()) {
+      space->id = known->second->id;
+      space->stored = std::move(known->second->stored);
+    }
+    spaces_[mm] = std::move(space);
   }
   return {};
 }

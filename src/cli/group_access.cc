@@ -14,8 +14,7 @@ namespace {
 /// Error unless the group exists.
 Result<void> check_exists(const std::string& root, const std::string& name) {
   if (store::Store::exists(supervisor::group_directory(root, name))) return {};
-  if (access(root.c_str(), R_OK | X_OK) != 0 && errno == EACCES) return system_error("read the store root " + root + " (its owner is another user)");
-  return failure(fmt::format("there is no group '{}' under {}", name, root));
+  return std::unexpected(supervisor::no_group(root, name));
 }
 
 }  // namespace

@@ -54,6 +54,7 @@ json state_at_rest(const std::string& root, const std::string& name) {
   } else if (ended || (*store)->last_epoch() == 0) {
     report["state"] = "ended";
   }
+  if (!state) report["store_error"] = state.error().message();
   report["durable_epoch"] = (*store)->last_epoch();
   report["stored_bytes"] = (*store)->usage().stored_bytes;
   return report;

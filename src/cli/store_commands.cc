@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 
 #include "cli/commands.h"
@@ -86,18 +85,7 @@ Result<void> verify(const StoreArguments& arguments) {
 }
 
 Result<void> remove(const StoreArguments& arguments) {
-  TRY(supervisor::check_name(arguments.name));
-  const std::string directory = supervisor::group_directory(supervisor::store_root(arguments.root), arguments.name);
-  if (!store::Store::exists(directory)) {
-    return failure(fmt::format("there is no group '{}' under {}", arguments.name, supervisor::store_root(arguments.root)));
-  }
-  // Whoever can lock the store knows that no supervisor owns it.
-  const auto store = store::Store::open(directory, {});
-  if (!store && store.error().error_number == EBUSY) return std::unexpected(supervisor::explain_busy(store.error(), arguments.name));
-  std::error_code error;
-  std::filesystem::remove_all(directory, error);
-  if (error) return std::unexpected(Error{"remove " + directory, error.value()});
-  return {};
+  return supervisor::remove_group(supervisor::store_root(arguments.root), arguments.name);
 }
 
 }  // namespace

@@ -6,13 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
-#include <thread>
 
 #include "base/clock.h"
 #include "store/cleaner.h"
 #include "store/difference.h"
+#include "store/durable_mark.h"
 #include "store/epoch_writer.h"
 #include "store/newest.h"
 #include "store/properties.h"
@@ -20,12 +19,12 @@
 #include "store/snapshot.h"
 #include "store/verify.h"
 #include "store/view.h"
+#include "store/writer_lock.h"
 
 namespace perdure::store {
 namespace {
 
 constexpr char kSuperblockFile[] = "store";
-constexpr char kLockFile[] = "lock";
 constexpr uint64_t kSmallestSegment = uint64_t{4} << 20;  // unless Options say less
 constexpr uint64_t kLargestSegment = uint64_t{16} << 30;  // a Location counts its blocks in 24 bits
 
@@ -59,7 +58,9 @@ class LogStore : public Store {
         notices_(std::move(recovered.notices)),
         log_(*opened_.storage, segments_, options.segment_bytes, recovered.end),
         cleaner_(opened_.id),
-        snapshots_(std::min(options.segment_bytes, kSmallestSegment) / 4, logged_since_snapshot()) {}
+        snapshots_(std::min(options.segment_bytes, kSmallestSegment) / 4, logged_since_snapshot()) {
+    if (opened_.lock) mark_.emplace(*opened_.storage, opened_.id, last_);
+  }
 
   Result<EpochInfo> append(const EpochInfo& info, const Changes& changes) override {
     if (!opened_.lock) return failure("the store was opened for reading only");
@@ -73,6 +74,7 @@ class LogStore : public Store {
       return std::unexpected(std::move(written).error());
     }
     log_.commit();
+    mark_->set(info.epoch);
     return adopt(writer, info);
   }
 
@@ -265,26 +267,8 @@ class LogStore : public Store {
   Log log_;
   Cleaner cleaner_;
   SnapshotWriter snapshots_;
+  std::optional<DurableMark> mark_;  ///< a writer's
 };
-
-Result<std::unique_ptr<File>> take_lock(Storage& storage) {
-  auto lock = storage.open(kLockFile, Storage::Access::read_write, Storage::Caching::buffered);
-  if (!lock && lock.error().error_number == ENOENT)
-    lock = storage.open(kLockFile, Storage::Access::create, Storage::Caching::buffered);
-  if (!lock) return std::unexpected(std::move(lock).error());
-  // A reader that looks whether there is a writer holds the lock for an instant.
-  bool taken = false;
-  for (int attempt = 0; attempt < 5 && !(taken = (*lock)->try_lock(File::Lock::exclusive)); ++attempt)
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  if (!taken) {
-    const std::string owner = read_file(storage, kLockFile).value_or("");
-    return std::unexpected(Error{fmt::format("{}: in use by pid {}", storage.path("."), std::strtoll(owner.c_str(), nullptr, 10)), EBUSY});
-  }
-  std::string pid = fmt::format("{:<20}\n", ::getpid());
-  const iovec piece{pid.data(), pid.size()};
-  TRY((*lock)->write(0, std::span(&piece, 1)));
-  return lock;
-}
 
 Result<StoreId> read_store_id(Storage& storage) {
   const std::string contents = TRY(read_file(storage, kSuperblockFile));
@@ -333,17 +317,13 @@ void release_unneeded(SegmentSet& segments, const Recovered& recovered) {
 Result<std::unique_ptr<Store>> open_writer(std::shared_ptr<Storage> storage, std::unique_ptr<File> lock, Options options) {
   options.segment_bytes = std::min(options.segment_bytes, kLargestSegment);
   Opened opened{storage, std::move(lock), TRY(read_store_id(*storage))};
+  const auto durable = DurableMark::read(*storage, opened.id);
   auto segments = TRY(SegmentSet::open(*storage, opened.id, SegmentSet::Access::write));
-  auto recovered = TRY(recover(segments));
+  auto recovered = TRY(recover(segments, durable));
   TRY(settle(*storage, segments, recovered));
   retire_behind_end(segments, recovered.end.place.sequence);
   if (!recovered.cut_off.empty()) recovered.notices.push_back(recovered.cut_off);
   return std::make_unique<LogStore>(std::move(opened), options, std::move(segments), std::move(recovered));
-}
-
-bool has_writer(Storage& storage) {
-  auto lock = storage.open(kLockFile, Storage::Access::read_only, Storage::Caching::buffered);
-  return lock && !(*lock)->try_lock(File::Lock::shared);
 }
 
 bool has_superblock(Storage& storage) {
@@ -353,7 +333,7 @@ bool has_superblock(Storage& storage) {
 }  // namespace
 
 Result<std::unique_ptr<Store>> create_store(std::shared_ptr<Storage> storage, const Options& options) {
-  auto lock = TRY(take_lock(*storage));
+  auto lock = TRY(take_writer_lock(*storage));
   if (has_superblock(*storage)) return std::unexpected(Error{"a store is already there: " + storage->path("."), EEXIST});
   TRY(write_superblock(*storage));
   return open_writer(std::move(storage), std::move(lock), options);
@@ -361,18 +341,20 @@ Result<std::unique_ptr<Store>> create_store(std::shared_ptr<Storage> storage, co
 
 Result<std::unique_ptr<Store>> open_store(std::shared_ptr<Storage> storage, const Options& options) {
   if (!has_superblock(*storage)) return std::unexpected(Error{"no store: " + storage->path("."), ENOENT});
-  auto lock = TRY(take_lock(*storage));
+  auto lock = TRY(take_writer_lock(*storage));
   return open_writer(std::move(storage), std::move(lock), options);
 }
 
 Result<std::unique_ptr<Store>> open_store_read_only(std::shared_ptr<Storage> storage) {
   Opened opened{storage, nullptr, TRY(read_store_id(*storage))};
+  auto durable = DurableMark::read(*storage, opened.id);
   auto segments = TRY(SegmentSet::open(*storage, opened.id, SegmentSet::Access::read));
-  auto recovered = TRY(recover(segments));
+  auto recovered = TRY(recover(segments, durable));
   // What looks like damage may be a writer that used a segment again between two looks at the directory.
   for (int attempt = 0; attempt < 5 && !recovered.notices.empty() && has_writer(*storage); ++attempt) {
+    durable = DurableMark::read(*storage, opened.id);
     segments = TRY(SegmentSet::open(*storage, opened.id, SegmentSet::Access::read));
-    recovered = TRY(recover(segments));
+    recovered = TRY(recover(segments, durable));
   }
   release_unneeded(segments, recovered);
   if (!recovered.cut_off.empty() && !has_writer(*storage)) recovered.notices.push_back(recovered.cut_off);

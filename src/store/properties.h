@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "store/format.h"
 #include "store/storage.h"
@@ -11,5 +12,8 @@ namespace perdure::store {
 
 Result<void> write_property(Storage& storage, const StoreId& store_id, const std::string& name, const std::string& value);
 Result<std::optional<std::string>> read_property(Storage& storage, const StoreId& store_id, const std::string& name);
+
+/// One line for each property that cannot be read.
+Result<std::vector<std::string>> damaged_properties(Storage& storage, const StoreId& store_id);
 
 }  // namespace perdure::store

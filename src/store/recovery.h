@@ -18,10 +18,11 @@ struct Recovered {
   LogPosition end;         ///< behind the last part of epoch `last`
   uint64_t end_epoch_first_segment = 0;  ///< segments from this one on may hold what was never flushed
   std::vector<std::string> notices;      ///< one line for each damaged thing that was met
-  std::string cut_off;     ///< one line when the last epoch in the log is incomplete: a crash, damage, or a writer at work
+  std::string cut_off;     ///< one line when the end of the log is incomplete, and nobody knows why: a crash, damage, or a writer at work
 };
 
-/// Reads the log: finds the newest epoch whose commit is whole and that can be reached. Damage costs epochs, not an error.
-Result<Recovered> recover(const SegmentSet& segments);
+/// Reads the log: finds the newest epoch whose commit is whole and that can be reached. Damage costs epochs, not an error. `durable` is what
+/// DurableMark says: what the log lacks up to there is lost, what is incomplete behind it never was.
+Result<Recovered> recover(const SegmentSet& segments, std::optional<EpochNumber> durable);
 
 }  // namespace perdure::store

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fd.h"
 #include "base/result.h"
 #include "store/changes.h"
 
@@ -76,6 +77,9 @@ class Store {
   /// Opens for reading, beside a writer.
   static Result<std::unique_ptr<Store>> open_read_only(const std::string& directory);
   static bool exists(const std::string& directory);
+  /// Takes the writer's lock alone, whatever else is in the directory: damaged, half made, of doubtful ownership. No one can open a store there for
+  /// writing until the descriptor is closed. EBUSY "in use by pid N" when somebody has.
+  static Result<Fd> keep_writers_out(const std::string& directory);
   virtual ~Store() = default;
 
   /// Makes one epoch durable: data, index delta and commit record in one sequential O_DIRECT write and one flush. When it returns

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "store/page_reader.h"
+#include "store/properties.h"
 
 namespace perdure::store {
 namespace {
@@ -126,6 +128,7 @@ Result<VerifyReport> verify_store(Storage& storage, const StoreId& store_id, con
   VerifyReport report;
   report.damage = notices;
   check_files(storage, segments, report);
+  std::ranges::move(TRY(damaged_properties(storage, store_id)), std::back_inserter(report.damage));
 
   Collector collector;
   const auto unreachable = EpochWalk(segments, history).walk(oldest, last, collector, [&](EpochNumber) { ++report.epochs_checked; });

@@ -77,6 +77,27 @@ Result<void> go_back_to(store::Store& store, store::EpochNumber epoch) {
   return {};
 }
 
+/// A damaged property costs no more than what it said.
+std::optional<std::string> property_of(const store::Store& store, const char* name, const char* consequence) {
+  auto value = store.property(name);
+  if (value) return std::move(*value);
+  complain(fmt::format("{}: {}", value.error().message(), consequence));
+  return std::nullopt;
+}
+
+/// Leaves nothing behind where it fails: a group that was never there needs no removing.
+Result<std::unique_ptr<store::Store>> make_store(const std::string& directory, const store::Options& options, const std::string& command) {
+  const bool fresh = !std::filesystem::exists(directory);
+  auto store = store::Store::create(directory, options);
+  const bool others = !store && (store.error().error_number == EBUSY || store.error().error_number == EEXIST);
+  if (others) return store;
+  const auto named = store ? (*store)->set_property(kCommandProperty, command) : std::unexpected(store.error());
+  if (named) return store;
+  store = std::unexpected(named.error());
+  if (fresh) discard_unfinished(directory);
+  return store;
+}
+
 }  // namespace
 
 Result<void> Supervisor::prepare_signals() {
@@ -97,10 +118,11 @@ Result<std::unique_ptr<store::Store>> Supervisor::open_store() {
   if (fresh_root) std::filesystem::permissions(options_.root, std::filesystem::perms::owner_all, error);
   const store::Options store_options{.keep_epochs = options_.keep_epochs};
   if (!store::Store::exists(directory_)) {
-    if (options_.restore_epoch) return failure(fmt::format("there is no group '{}' under {}", options_.name, options_.root));
-    auto store = TRY(store::Store::create(directory_, store_options));
-    TRY(store->set_property(kCommandProperty, joined(options_.command)));
-    return store;
+    if (options_.restore_epoch) return std::unexpected(no_group(options_.root, options_.name));
+    auto made = make_store(directory_, store_options, joined(options_.command));
+    // If it exists by now, another first run was quicker.
+    if (made) return made;
+    if (made.error().error_number != EEXIST) return std::unexpected(explain_busy(std::move(made).error(), options_.name));
   }
   auto opened = store::Store::open(directory_, store_options);
   if (!opened) return std::unexpected(explain_busy(std::move(opened).error(), options_.name));
@@ -109,20 +131,23 @@ Result<std::unique_ptr<store::Store>> Supervisor::open_store() {
     return failure(fmt::format("group '{0}' runs on, unpersisted, since its supervisor died (its init is process {1}): end it by perdure kill {0}",
                                options_.name, survivor->init_pid));
   }
-  const auto state = TRY(store->property(kStateProperty));
-  const auto command = TRY(store->property(kCommandProperty));
-  // A program that never came to its first checkpoint (a mistyped name) leaves nothing to protect.
+  for (const std::string& notice : store->notices()) complain(fmt::format("group '{}': {}", options_.name, notice));
+  const auto state = property_of(*store, kStateProperty, "the group is taken to have crashed");
   if (store->last_epoch() == 0 && options_.restore_epoch) {
     return failure(fmt::format("group '{}' has no checkpoint to restore: it ended before its first was durable", options_.name));
   }
-  if (store->last_epoch() == 0) {
-    TRY(store->set_property(kCommandProperty, joined(options_.command)));
-  } else if (!options_.restore_epoch && command && *command != joined(options_.command)) {
-    return failure(fmt::format("group '{}' runs another command line ({}): choose another --name, or remove it with: perdure rm {}",
-                               options_.name, shown(*command), options_.name));
-  }
+  if (!options_.restore_epoch) TRY(settle_command(*store));
   resume_ = store->last_epoch() > 0 && (options_.restore_epoch.has_value() || !state || *state != kStateEnded);
   return store;
+}
+
+Result<void> Supervisor::settle_command(store::Store& store) {
+  const auto command = property_of(store, kCommandProperty, "the command line given now takes its place");
+  // A program that never came to its first checkpoint (a mistyped name) leaves nothing to protect.
+  if (store.last_epoch() == 0 || !command) return store.set_property(kCommandProperty, joined(options_.command));
+  if (*command == joined(options_.command)) return {};
+  return failure(fmt::format("group '{}' runs another command line ({}): choose another --name, or remove it with: perdure rm {}",
+                             options_.name, shown(*command), options_.name));
 }
 
 Result<void> Supervisor::redirect_streams() {
@@ -131,6 +156,8 @@ Result<void> Supervisor::redirect_streams() {
   const Fd output(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
   if (!output) return system_error("open " + path);
   if (!input) return system_error("open /dev/null");
+  // So that there is room to say that the disk is full.
+  (void)::fallocate(output.get(), FALLOC_FL_KEEP_SIZE, std::max<off_t>(::lseek(output.get(), 0, SEEK_END), 0), kPageSize);
   const bool placed = dup2(input.get(), STDIN_FILENO) >= 0 && dup2(output.get(), STDOUT_FILENO) >= 0 && dup2(output.get(), STDERR_FILENO) >= 0;
   if (!placed) return system_error("redirect the standard streams");
   return {};
@@ -246,7 +273,8 @@ Result<void> Supervisor::restore_program(store::Store& store) {
     auto restored = restore_epoch(store, *epoch->view, epoch->tree);
     if (!restored) return std::unexpected(std::move(restored.error()).in(fmt::format("epoch {} cannot be restored", info->epoch)));
     resumed_epoch_ = info->epoch;
-    if (damage) complain(fmt::format("{}; group '{}' goes on from epoch {}", damage->message(), options_.name, info->epoch));
+    if (damage) complain(fmt::format("{}; group '{}' was resumed from epoch {}", damage->message(), options_.name, info->epoch));
+    else if (!store.notices().empty()) complain(fmt::format("group '{}' was resumed from epoch {}", options_.name, info->epoch));
     return {};
   }
   if (damage) return std::unexpected(*damage);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -10,6 +11,7 @@
 
 #include "base/fd.h"
 #include "linux/process.h"
+#include "supervisor/survivor.h"
 
 namespace perdure::supervisor {
 
@@ -72,11 +74,56 @@ std::optional<pid_t> find_supervisor(const std::string& directory) {
   return holder ? std::atoi(holder->c_str()) : 0;
 }
 
+namespace {
+
+/// Holds a directory nothing but what the making of a store begins with? Then nothing was ever saved there.
+bool is_unfinished(const std::string& directory) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(directory, error)) return false;
+  const auto begins_a_store = [](const std::filesystem::directory_entry& entry) {
+    const std::string file = entry.path().filename();
+    return file == "lock" || file == "store" || file == "store.new" || file.starts_with("property.");
+  };
+  const std::filesystem::directory_iterator entries(directory, error);
+  return !error && std::ranges::all_of(entries, begins_a_store);
+}
+
+}  // namespace
+
 Error explain_busy(Error error, const std::string& name) {
   if (error.error_number != EBUSY) return error;
-  const size_t holder = error.what.rfind("in use by");
-  const std::string by = holder == std::string::npos ? "" : " (" + error.what.substr(holder) + ")";
-  return Error{fmt::format("group '{0}' is already running{1}: perdure kill {0} ends it", name, by)};
+  constexpr std::string_view kHolder = "in use by ";
+  const size_t holder = error.what.rfind(kHolder);
+  const std::string by = holder == std::string::npos ? "" : " (" + error.what.substr(holder + kHolder.size()) + ")";
+  return Error{fmt::format("group '{0}' is running{1}: end it first with perdure kill {0}", name, by)};
+}
+
+Error no_group(const std::string& root, const std::string& name) {
+  std::error_code error;
+  if (std::filesystem::exists(root, error) && !std::filesystem::is_directory(root, error)) return Error{"the store root " + root, ENOTDIR};
+  if (access(root.c_str(), R_OK | X_OK) != 0 && errno == EACCES) return Error{fmt::format("read the store root {} (its owner is another user)", root), EACCES};
+  return Error{fmt::format("there is no group '{}' under {}", name, root)};
+}
+
+void discard_unfinished(const std::string& directory) {
+  const auto lock = store::Store::keep_writers_out(directory);
+  std::error_code error;
+  if (lock && is_unfinished(directory)) std::filesystem::remove_all(directory, error);
+}
+
+Result<void> remove_group(const std::string& root, const std::string& name) {
+  TRY(check_name(name));
+  const std::string directory = group_directory(root, name);
+  if (!store::Store::exists(directory) && !is_unfinished(directory)) return std::unexpected(no_group(root, name));
+  // Opening the store may fail for many reasons, the lock only for this one: a supervisor that owns it.
+  const auto lock = store::Store::keep_writers_out(directory);
+  if (!lock) return std::unexpected(explain_busy(lock.error(), name));
+  const auto store = store::Store::open_read_only(directory);
+  if (store && find_survivor(**store)) return failure(fmt::format("group '{0}' runs on, unpersisted: end it first with perdure kill {0}", name));
+  std::error_code error;
+  std::filesystem::remove_all(directory, error);
+  if (error) return std::unexpected(Error{"remove " + directory, error.value()});
+  return {};
 }
 
 }  // namespace perdure::supervisor

@@ -29,6 +29,15 @@ Result<std::vector<std::string>> list_groups(const std::string& root);
 /// The supervisor that holds the lock of the store in `directory`; none: nobody does, or the caller may not look.
 std::optional<pid_t> find_supervisor(const std::string& directory);
 
+/// The error of naming a group that is not there, or a root that cannot hold any.
+Error no_group(const std::string& root, const std::string& name);
+
+/// Removes the directory of a group whose store could not be made, unless another process has gone on with it.
+void discard_unfinished(const std::string& directory);
+
+/// Removes a group that is not running, with its history, or what was left of one that was never made in full.
+Result<void> remove_group(const std::string& root, const std::string& name);
+
 /// Turns the error of opening a store that another process has locked into one that says which group is running.
 Error explain_busy(Error error, const std::string& name);
 

@@ -39,6 +39,7 @@ class Supervisor {
  private:
   Result<void> prepare_signals();
   Result<std::unique_ptr<store::Store>> open_store();
+  Result<void> settle_command(store::Store& store);
   Result<void> redirect_streams();
   Result<void> prepare_terminal(const std::optional<Fd>& file_system, unsigned number);
   Result<void> enter_namespaces(store::Store& store, const std::optional<GroupClocks>& clocks, unsigned terminal_number);
@@ -66,6 +67,7 @@ class Supervisor {
   void note_failure(const Error& error);
   nlohmann::json handle(const nlohmann::json& request);
   nlohmann::json status_report();
+  void tell_writer_trouble(const Writer::Status& writer);
   Result<void> record_end();
 
   const RunOptions& options_;
@@ -82,6 +84,8 @@ class Supervisor {
   bool detach_requested_ = false;
   bool detached_ = false;  ///< the program runs on without being persisted
   nlohmann::json report_;
+  std::promise<Result<void>> end_;  ///< kept when all of the group's end is recorded, or that has failed
+  std::shared_future<Result<void>> ended_ = end_.get_future().share();
   std::unique_ptr<GroupTerminal> terminal_;
   std::array<int, 3> streams_{0, 1, 2};  ///< what the program gets; borrowed
   std::optional<GroupInit> init_;                ///< absent when attached
@@ -102,6 +106,8 @@ class Supervisor {
   uint64_t failed_epochs_ = 0;  ///< periods without a checkpoint, since none could be taken
   std::string failure_;
   bool complained_ = false;
+  std::string told_store_error_;  ///< the writer's trouble that the user has been told of
+  std::string told_sync_error_;
 };
 
 }  // namespace perdure::supervisor

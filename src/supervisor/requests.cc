@@ -54,8 +54,22 @@ void Supervisor::refuse_requests() {
   waiting_.clear();
 }
 
+/// Once when it begins, and once when it is over.
+void Supervisor::tell_writer_trouble(const Writer::Status& writer) {
+  const bool failing = !writer.error.empty();
+  if (failing != !told_store_error_.empty()) {
+    complain(failing ? fmt::format("group '{}': checkpoints cannot be written: {}: the group runs on, and they will be tried again",
+                                   options_.name, writer.error)
+                     : fmt::format("group '{}': checkpoints are written again", options_.name));
+  }
+  told_store_error_ = writer.error;
+  if (writer.sync_error != told_sync_error_) complain(fmt::format("group '{}': not safe from a power cut: {}", options_.name, writer.sync_error));
+  told_sync_error_ = writer.sync_error;
+}
+
 nlohmann::json Supervisor::status_report() {
   const auto writer = writer_->status();
+  tell_writer_trouble(writer);
   nlohmann::json report{{"name", options_.name},
                         {"state", "live"},
                         {"supervisor_pid", getpid()},
@@ -105,7 +119,7 @@ nlohmann::json Supervisor::handle(const nlohmann::json& request) {
   auto done = work.done.get_future();
   {
     const std::lock_guard lock(mutex_);
-    if (closed_) return {{"error", "the group has ended"}};
+    if (closed_ && command != "kill") return {{"error", "the group has ended"}};
     if (command == "kill") kill_requested_ = true;
     else if (command == "detach") detach_requested_ = true;
     else if (detach_requested_) return {{"error", detached().error().message()}};
@@ -113,7 +127,10 @@ nlohmann::json Supervisor::handle(const nlohmann::json& request) {
   }
   const uint64_t one = 1;
   (void)!::write(requests_ready_.get(), &one, sizeof one);
-  if (command == "kill") return {{"killed", options_.name}};
+  if (command == "kill") {
+    if (const auto& end = ended_.get(); !end) return {{"error", end.error().message()}};
+    return {{"killed", options_.name}};
+  }
   if (command == "detach") return {{"detached", options_.name}};
   const auto epoch = done.get();
   if (!epoch) return {{"error", epoch.error().message()}};

@@ -44,15 +44,19 @@ Result<int> Supervisor::run() {
   control_ = TRY(ControlServer::start(control_socket_path(directory_), [this](const auto& request) { return handle(request); }));
   const auto status = loop();
   refuse_requests();
+  const Result<void> ended = status ? record_end() : std::unexpected(status.error());
+  end_.set_value(ended);
   control_.reset();
-  if (!status) return status;
-  TRY(record_end());
+  writer_.reset();
+  if (!ended) return std::unexpected(ended.error());
   return status;
 }
 
 /// Sleeps the group? Then so do we, until one of its tasks wakes. True when the watch is set.
 bool Supervisor::rest() {
   if (!watch_ || idle_periods_ < kIdlePeriodsBeforeRest) return false;
+  // Whether what is under way goes well is told in this thread.
+  if (const auto written = writer_->status(); written.durable != written.submitted) return false;
   if (!watch_->arm()) {
     watch_.reset();
     return false;
@@ -247,13 +251,20 @@ Result<void> Supervisor::record_end() {
   init_.reset();
   attached_.reset();
   terminal_.reset();
+  {
+    const std::lock_guard lock(mutex_);
+    report_["pids"] = nlohmann::json::array();
+  }
   if (!writer_->drain(kDurableTimeoutNs)) complain("the last checkpoints could not be written: " + writer_->status().error);
   const bool audit_failed = writer_->status().audit_failed;
   Result<void> recorded;
   writer_->with_store([&](store::Store& store) { recorded = store.set_property(kStateProperty, kStateEnded); });
-  writer_.reset();
+  if (!recorded) {
+    constexpr const char* kAdvice = "group '{}' has ended, which cannot be recorded: the next run will resume it";
+    return std::unexpected(std::move(recorded).error().in(fmt::format(kAdvice, options_.name)));
+  }
   if (audit_failed) return failure(kAuditFailed);
-  return recorded;
+  return {};
 }
 
 Result<int> run_group(const RunOptions& options) { return Supervisor(options).run(); }

@@ -68,12 +68,12 @@ bool Writer::wait_durable(store::EpochNumber epoch, int64_t timeout_ns) {
 }
 
 bool Writer::drain(int64_t timeout_ns) {
-  store::EpochNumber last = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    last = status_.submitted;
-  }
-  return wait_durable(last, timeout_ns);
+  std::unique_lock lock(mutex_);
+  const store::EpochNumber last = status_.submitted;
+  // A single failure may be of the moment: the next try comes kRetryNs later.
+  const uint64_t hopeless = status_.failed_appends + 2;
+  changed_.wait_for(lock, std::chrono::nanoseconds(timeout_ns), [&] { return status_.durable >= last || status_.failed_appends >= hopeless; });
+  return status_.durable >= last;
 }
 
 Writer::Status Writer::status() const {
@@ -98,7 +98,7 @@ void Writer::run() {
       item = std::move(queue_.front());
       queue_.pop_front();
     }
-    write_one(std::move(item));
+    if (!write_one(std::move(item))) return;
   }
 }
 
@@ -130,8 +130,9 @@ void Writer::sync_files(const Item& item) {
   }
 }
 
-/// Tries until it is durable, or merged with a later one that is: nothing that was found dirty may be lost.
-void Writer::write_one(Item item) {
+/// Tries until it is durable, or merged with a later one that is: nothing that was found dirty may be lost. False when that is not to be: the
+/// epochs after it would be without its changes.
+bool Writer::write_one(Item item) {
   for (;;) {
     sync_files(item);
     const size_t staged = item.changes.staged_bytes();
@@ -159,11 +160,12 @@ void Writer::write_one(Item item) {
       status_.durable_lag_ns = appended_ns - item.submitted_ns;
       staged_bytes_ -= staged;
       changed_.notify_all();
-      return;
+      return true;
     }
     status_.error = appended.error().message();
+    ++status_.failed_appends;
     changed_.notify_all();
-    if (stop_) return;
+    if (stop_) return false;
     changed_.wait_for(lock, std::chrono::nanoseconds(kRetryNs), [&] { return stop_; });
     while (!queue_.empty()) {
       Item next = std::move(queue_.front());

@@ -38,7 +38,7 @@ class Writer {
   store::EpochNumber submit(capture::Checkpoint checkpoint, std::string label);
   /// Blocks until `epoch` is durable; false if it still is not when `timeout_ns` has passed.
   bool wait_durable(store::EpochNumber epoch, int64_t timeout_ns);
-  /// Waits for everything submitted. False on timeout.
+  /// Waits for everything submitted. False on timeout, and as soon as it is plain that it cannot be written now.
   bool drain(int64_t timeout_ns);
 
   struct Status {
@@ -49,6 +49,7 @@ class Writer {
     bool audit_failed = false;  ///< an epoch differed from what the group was; the differences were printed
     std::string error;  ///< of the last append; empty when it went well
     std::string sync_error;  ///< of the last outside file that could not be synced: a power cut may take what it held
+    uint64_t failed_appends = 0;
     size_t queued = 0;
     store::Usage usage;
   };
@@ -66,7 +67,7 @@ class Writer {
     int64_t submitted_ns;
   };
   void run();
-  void write_one(Item item);
+  bool write_one(Item item);
   void sync_files(const Item& item);
   bool passes_audit(const Item& item);
 

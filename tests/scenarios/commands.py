@@ -126,8 +126,9 @@ def usage_errors():
         one.fails("run", "--user", "no-such-user", "--name", "u", "--", "true", status=125, says="no-such-user")
         one.fails("restore", "absent", status=125, says="absent")
         one.fails("exec", "absent", "--", "true", status=125, says="absent")
+        one.fails("log", "--store", "/etc/passwd", "x", says="/etc/passwd: Not a directory")
         one.fails("attach", "word", status=2, says="word")
-        one.fails("attach", "--on-supervisor-exit", "kill", os.getpid(), status=2, says="no option '--on-supervisor-exit'")
+        one.fails("attach", "--on-supervisor-exit", "kill", os.getpid(), status=2, says="--on-supervisor-exit")
         one.fails("attach", "4194304", status=125, says="no process")
         expect(json.loads(one.perdure("ps", "--json").stdout) == [], "ps lists groups where there are none")
 
@@ -185,6 +186,19 @@ def life_of_a_group():
         one.perdure("log", "life", "--json")
         one.perdure("rm", "life")
         expect(one.state("life") is None, "rm left the group")
+
+
+def rm_spares_what_runs():
+    with shelf() as one:
+        one.start("open")
+        # A directory that others may write to is refused as a store; whoever runs in it runs all the same.
+        (one.root / "open").chmod(0o777)
+        one.fails("rm", "open", says=rf"'open' is running \(pid {one.state('open')['supervisor_pid']}\).*perdure kill open")
+        before = one.count()
+        wait_until(lambda: one.count() > before, "the program runs on")
+        one.perdure("kill", "open")
+        one.perdure("rm", "open")
+        expect(not (one.root / "open").exists(), "rm left the directory")
 
 
 def restore_by_epoch_and_label():
@@ -273,6 +287,6 @@ def man_pages_agree_with_help():
 
 
 if __name__ == "__main__":
-    sys.exit(harness.run_cases([usage_errors, unprivileged_users_are_told, exit_status_passes_through, life_of_a_group, restore_by_epoch_and_label,
-                                resume_after_kill_of_the_supervisor, attach_and_detach, damaged_store_is_told, doctor_finds_what_tests_need,
+    sys.exit(harness.run_cases([usage_errors, unprivileged_users_are_told, exit_status_passes_through, life_of_a_group, rm_spares_what_runs,
+                                restore_by_epoch_and_label, resume_after_kill_of_the_supervisor, attach_and_detach, damaged_store_is_told, doctor_finds_what_tests_need,
                                 man_pages_agree_with_help]))

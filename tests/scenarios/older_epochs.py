@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """A group that goes on from an epoch that is not the last one: by choice, or since the last ones are damaged. What it is later restored from is whole."""
 
+import json
 import os
 import re
+import shutil
 import sys
 
 from commands import expect, shelf, wait_until
@@ -40,6 +42,22 @@ while not os.path.exists(sys.argv[2]):
         file.write("1")
 memory[:] = bytes.fromhex(open(sys.argv[2]).read())
 while True:
+    time.sleep(0.01)
+"""
+
+
+# Changes much memory.
+BUSY = """
+import mmap, os, sys, time
+PAGE, PAGES = 4096, 256
+memory = mmap.mmap(-1, PAGE * PAGES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+count = 0
+while True:
+    count += 1
+    for page in range(PAGES):
+        memory[page * PAGE:page * PAGE + 8] = count.to_bytes(8, "little")
+    with open(sys.argv[1], "r+" if os.path.exists(sys.argv[1]) else "w") as file:
+        file.write(f"{count:012}")
     time.sleep(0.01)
 """
 
@@ -106,10 +124,87 @@ def falls_back_from_damage():
         start(one, "hurt", MARKER)
         wait_until(one.count, "the program goes on from before the damage")
         said = (one.root / "hurt/output").read_text()
-        found = re.search(r"perdure: epoch (\d+) is damaged: .*; group 'hurt' goes on from epoch (\d+)", said)
+        found = re.search(r"perdure: epoch (\d+) is damaged: .*; group 'hurt' was resumed from epoch (\d+)", said)
         expect(found, f"nobody says so: {said}")
         expect(int(found[1]) >= last and whole <= int(found[2]) < last, f"{found[0]}, the whole one is {whole}, the last one {last}")
 
 
+def segments(one, name):
+    """The segments of a group's store, by their sequence."""
+    found = {}
+    for path in (one.root / name).glob("*.segment"):
+        head = path.read_bytes()[:40]
+        if head.startswith(b"PrdrSegm"):
+            found[int.from_bytes(head[32:40], "little")] = path
+    return found
+
+
+def end_with_segments(one, name, count):
+    """Runs a group that fills so many segments, and ends it."""
+    start(one, name, BUSY)
+    wait_until(lambda: len(segments(one, name)) >= count, "some segments are full", 60)
+    one.perdure("checkpoint", name)
+    one.perdure("kill", name)
+
+
+def restores_though(one, name, what):
+    """Verify finds the damage, and restore says it and goes on."""
+    expect(re.search(what, one.perdure("verify", name, status=1).stdout), f"verify does not say {what!r}")
+    one.forget_count()
+    said = one.perdure("restore", "--detach", name).stderr
+    expect(re.search(f"^perdure: group '{name}': .*{what}", said, re.MULTILINE), f"restore does not say {what!r}: {said}")
+    wait_until(one.count, "the restored program goes on")
+    output = (one.root / name / "output").read_text()
+    expect(re.search(f"group '{name}' was resumed from epoch \\d+", output), f"nobody says from where: {output}")
+    one.perdure("kill", name)
+
+
+def missing_segments_are_told():
+    with shelf() as one:
+        end_with_segments(one, "newest", 4)
+        for name in ("middle", "emptied"):
+            shutil.copytree(one.root / "newest", one.root / name)
+        expect("whole" in one.perdure("verify", "newest").stdout, "verify of a whole store")
+        *_, sequence, last = sorted(segments(one, "newest"))
+        newest_epoch = json.loads(one.perdure("log", "newest", "--json").stdout)[-1]["epoch"]
+        segments(one, "newest")[last].unlink()
+        restores_though(one, "newest", f"lost, though durable: epochs? .*{newest_epoch}: ")
+        segments(one, "emptied")[last].write_bytes(b"")
+        restores_though(one, "emptied", f"lost, though durable: epochs? .*{newest_epoch}: ")
+        segments(one, "middle")[sequence].unlink()
+        restores_though(one, "middle", f"segment {sequence} of the log is missing \\(with epochs? ")
+
+
+def damage_at_the_end_is_told():
+    with shelf() as one:
+        end_with_segments(one, "torn", 1)
+        newest_epoch = json.loads(one.perdure("log", "torn", "--json").stdout)[-1]["epoch"]
+        path = segments(one, "torn")[max(segments(one, "torn"))]
+        contents = bytearray(path.read_bytes().rstrip(b"\0"))
+        contents[-1] ^= 1
+        with open(path, "r+b") as file:
+            file.write(contents)
+        restores_though(one, "torn", f"lost, though durable: epoch {newest_epoch}: .*incomplete")
+
+
+def properties_are_not_needed():
+    with shelf() as one:
+        end_with_segments(one, "words", 1)
+        for name in ("state", "command"):
+            (one.root / f"words/property.{name}").write_text("PrdrProp and nothing that holds")
+        done = one.perdure("verify", "words", status=1).stdout
+        expect("property.state: damaged" in done and "property.command: damaged" in done, f"verify does not tell: {done}")
+        expect("property.state: damaged" in one.state("words")["store_error"], f"ps does not tell: {one.state('words')}")
+        one.forget_count()
+        said = one.perdure("restore", "--detach", "words").stderr
+        expect(len(re.findall("property.*: damaged: ", said)) == 1, f"not one line: {said}")
+        wait_until(one.count, "the restored program goes on")
+        one.perdure("kill", "words")
+        said = one.perdure("run", "--name", "words", "--", "true").stderr
+        expect(re.search("property.command: damaged: the command line given now takes its place", said), f"run does not tell: {said}")
+        one.fails("run", "--name", "words", "--", "false", status=125, says="another command line")
+
+
 if __name__ == "__main__":
-    sys.exit(harness.run_cases([goes_on_from_an_older_epoch, falls_back_from_damage]))
+    sys.exit(harness.run_cases([goes_on_from_an_older_epoch, falls_back_from_damage, missing_segments_are_told, damage_at_the_end_is_told,
+                                properties_are_not_needed]))

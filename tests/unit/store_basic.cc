@@ -184,5 +184,19 @@ TEST_F(StoreBasic, PropertiesLast) {
   EXPECT_TRUE(Store::exists(directory_));
 }
 
+TEST_F(StoreBasic, VerifyReadsTheProperties) {
+  {
+    auto store = Store::create(directory_, {});
+    ASSERT_TRUE((*store)->set_property("command line", "a b c"));
+    EXPECT_TRUE((*store)->verify({})->damage.empty());
+  }
+  std::filesystem::resize_file(directory_ + "/property.command%20line", 17);
+  auto store = Store::open_read_only(directory_);
+  ASSERT_TRUE(store);
+  const auto report = (*store)->verify({});
+  ASSERT_EQ(report->damage.size(), 1u);
+  EXPECT_NE(report->damage[0].find("property.command%20line: damaged"), std::string::npos) << report->damage[0];
+}
+
 }  // namespace
 }  // namespace perdure::store

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <algorithm>
+
 #include "store/log_store.h"
 #include "store_model.h"
 #include "store_simulated_storage.h"
@@ -97,6 +99,7 @@ TEST(StoreCrash, PowerCutAnywhereLosesNothingDurable) {
       if (!store && work.durable_at(operations) == 0 && store.error().error_number == ENOENT) continue;
       ASSERT_TRUE(store) << store.error().message();
       ASSERT_GE((*store)->last_epoch(), work.durable_at(operations)) << "seed " << seed << " cut " << operations;
+      ASSERT_TRUE((*store)->notices().empty()) << "a crash is taken for damage: " << (*store)->notices()[0];
       expect_history(**store, work.models, std::min<size_t>((*store)->last_epoch(), work.options.keep_epochs));
     }
   }
@@ -223,7 +226,8 @@ Tail tail_of(const Workload& work, size_t epochs) {
   const auto image = work.disk->now();
   for (size_t i = at->first; i < work.disk->operations().size(); ++i) {
     const DiskOperation& operation = work.disk->operations()[i];
-    if (operation.kind == Kind::write) tail.begin = std::min<size_t>(tail.begin, operation.offset);
+    const bool of_the_log = operation.kind == Kind::write && operation.bytes.size() >= kPageSize;
+    if (of_the_log) tail.begin = std::min<size_t>(tail.begin, operation.offset);
   }
   for (const auto& [name, bytes] : image.files)
     if (name.ends_with(".segment")) tail.name = name;
@@ -284,6 +288,61 @@ TEST(StoreCrash, AFlippedBitIsNeverBelieved) {
     }
   }
   EXPECT_EQ(undetected, 0u);
+}
+
+/// The segment that is gone may be any, the newest included; those that no kept epoch needs are missed by no one.
+TEST(StoreCrash, AMissingSegmentIsTold) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    Workload work(seed, {.keep_epochs = 4 + seed % 20, .segment_bytes = 32 << 10});
+    for (int i = 0; i < 40; ++i) ASSERT_TRUE(work.append());
+    const size_t kept = work.store->history().size();
+    work.store.reset();
+    const DiskImage whole = work.disk->now();
+    for (const auto& [name, bytes] : whole.files) {
+      if (!name.ends_with(".segment")) continue;
+      for (const bool emptied : {false, true}) {
+        DiskImage image = whole;
+        if (emptied) image.files[name].clear();
+        else image.files.erase(name);
+        const auto store = open_store_read_only(make_simulated_storage(disk_of(image))).value();
+        size_t whole_epochs = 0;
+        for (const EpochInfo& info : store->history()) {
+          const auto view = store->view(info.epoch);
+          if (view && (*view)->verify()) ++whole_epochs;
+        }
+        if (whole_epochs < kept || store->last_epoch() < work.epoch) {
+          EXPECT_FALSE(store->verify({})->damage.empty()) << name << ": " << whole_epochs << " of " << kept;
+        } else {
+          EXPECT_TRUE(store->notices().empty()) << name << " is not needed: " << store->notices()[0];
+        }
+        if (store->last_epoch() < work.epoch) {
+          const auto& notices = store->notices();
+          EXPECT_TRUE(std::ranges::any_of(notices, [&](const auto& line) { return line.find(std::to_string(work.epoch)) != std::string::npos; }));
+        }
+      }
+    }
+  }
+}
+
+TEST(StoreCrash, WhatIsToldOfDamageIsForgottenOnceTheStoreGoesOn) {
+  Workload work(9);
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(work.append());
+  work.store.reset();
+  DiskImage image = work.disk->now();
+  for (auto& [name, bytes] : image.files)
+    if (name.ends_with(".segment")) bytes.clear();
+  work.disk = disk_of(image);
+  work.store = open_store(make_simulated_storage(work.disk), work.options).value();
+  ASSERT_FALSE(work.store->notices().empty());
+  EXPECT_NE(work.store->notices()[0].find("epochs 1 to 10"), std::string::npos) << work.store->notices()[0];
+  work.epoch = work.store->last_epoch();
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(work.append());
+  work.store.reset();
+  for (int cut = 0; cut < 10; ++cut) {
+    const auto disk = disk_of(work.disk->after_power_cut(work.disk->operations().size(), work.random));
+    const auto store = open_store(make_simulated_storage(disk), work.options).value();
+    EXPECT_TRUE(store->notices().empty()) << store->notices()[0];
+  }
 }
 
 /// A writer carries on after damage: from the newest epoch that can be reached.

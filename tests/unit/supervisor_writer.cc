@@ -5,7 +5,10 @@
 #include <thread>
 
 #include "base/bytes.h"
+#include "base/clock.h"
+#include "store/log_store.h"
 #include "store_scratch.h"
+#include "store_simulated_storage.h"
 #include "supervisor/history_report.h"
 #include "supervisor/writer.h"
 
@@ -86,6 +89,62 @@ TEST(WriterThreads, AnswersWhileItWrites) {
   }
   EXPECT_TRUE(writer.drain(kTimeoutNs));
   stop = true;
+}
+
+TEST(WriterThreads, WhatAFullDiskRefusedIsWrittenLater) {
+  const auto disk = std::make_shared<store::testing::SimulatedDisk>();
+  std::atomic<bool> full = false;
+  disk->fault = [&](store::testing::DiskOperation::Kind, const std::string& name, size_t) { return full && name.ends_with(".segment") ? ENOSPC : 0; };
+  constexpr uint8_t kBefore = 3;
+  constexpr uint8_t kRefused = 12;
+  {
+    Writer writer(store::create_store(store::testing::make_simulated_storage(disk), {.keep_epochs = 1000}).value(), {.queue_max = 100});
+    for (uint8_t fill = 1; fill <= kBefore; ++fill) writer.submit(checkpoint_of(5, fill, fill), "");
+    ASSERT_TRUE(writer.wait_durable(kBefore, kTimeoutNs));
+    full = true;
+    for (uint8_t fill = kBefore + 1; fill <= kRefused; ++fill) writer.submit(checkpoint_of(5, fill, fill), "");
+    const int64_t began_ns = monotonic_ns();
+    EXPECT_FALSE(writer.drain(kTimeoutNs));
+    EXPECT_LT(monotonic_ns() - began_ns, kTimeoutNs / 2) << "it waits for what cannot be";
+    EXPECT_NE(writer.status().error.find("No space left"), std::string::npos) << writer.status().error;
+    EXPECT_EQ(writer.status().durable, kBefore);
+    full = false;
+    EXPECT_TRUE(writer.wait_durable(kRefused, kTimeoutNs));
+    EXPECT_TRUE(writer.status().error.empty());
+  }
+  disk->fault = nullptr;
+  const auto store = store::open_store(store::testing::make_simulated_storage(disk), {}).value();
+  ASSERT_EQ(store->last_epoch(), kRefused);
+  const AlignedBytes page = allocate_aligned(kPageSize);
+  for (uint8_t fill = 1; fill <= kRefused; ++fill) {
+    ASSERT_TRUE((*store->view(kRefused))->read(5, fill, 1, page.get())) << int{fill};
+    EXPECT_EQ(page[0], std::byte{fill});
+  }
+}
+
+/// What comes after an epoch that was given up would be without its changes.
+TEST(WriterThreads, WritesNothingBehindWhatItGaveUp) {
+  const auto disk = std::make_shared<store::testing::SimulatedDisk>();
+  std::atomic<bool> full = true;
+  std::atomic<bool> refused = false;
+  {
+    auto store = store::create_store(store::testing::make_simulated_storage(disk), {}).value();
+    disk->fault = [&](store::testing::DiskOperation::Kind kind, const std::string& name, size_t) {
+      if (!full || kind != store::testing::DiskOperation::Kind::write || !name.ends_with(".segment")) return 0;
+      // From now on there is room.
+      full = false;
+      refused = true;
+      ::usleep(50'000);
+      return ENOSPC;
+    };
+    Writer writer(std::move(store), {});
+    writer.submit(checkpoint_of(5, 1, 1), "");
+    while (!refused) ::usleep(100);
+    writer.submit(checkpoint_of(5, 2, 2), "");
+  }
+  disk->fault = nullptr;
+  const auto store = store::open_store(store::testing::make_simulated_storage(disk), {}).value();
+  for (const auto& info : store->history()) EXPECT_EQ((*store->view(info.epoch))->page_count(5), 2u);
 }
 
 TEST(Figures, SurviveTheStore) {
