@@ -229,7 +229,9 @@ Result<void> Capturer::read_stopped(StoppedGroup& group, PausedState& state, Che
     if (audited) checkpoint.audit = std::move(*audited);
     else read = std::unexpected(std::move(audited.error()));
   }
+  was_disturbed_ = true;
   const auto disturbed = TRY(group.disturbed());
+  was_disturbed_ = !disturbed.empty();
   if (disturbed.empty()) return read;
   expect_to_wake(disturbed);
   if (read) return passing_failure("a sleeping thread woke while its state was being read", Retry::at_once);

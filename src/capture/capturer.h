@@ -212,6 +212,7 @@ class Capturer {
   std::unique_ptr<memory::ForkWatch> fork_watch_;
   std::unique_ptr<memory::PageReader> page_reader_;
   uint64_t largest_reading_ = 0;  ///< pages of one space in the last attempt
+  bool was_disturbed_ = false;  ///< the last pages that were read may be of any moment until their attempt came to nothing
   bool cannot_be_read_ = false;  ///< the last attempt did not come to its end
   std::vector<memory::ForkWatch::Fork> forks_;         ///< whose children were not met yet
   std::map<uint64_t, std::unique_ptr<Space>> spaces_;  ///< by mm address

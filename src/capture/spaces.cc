@@ -53,6 +53,7 @@ std::string describe(const MappingRecord& mapping, pid_t pid) {
 }  // namespace
 
 /// Forked children come tracked, with all that is known of their parents. `threads`: those that there are, every one if the group stands still.
+/// A parent that woke while its pages were read may have forked, and then written what was read: such a child is met as a newcomer.
 void Capturer::adopt_forks(const std::vector<posix::ThreadBrief>& threads) {
   // A child that was not met the last time may have come since; the second time it is gone.
   const size_t second_time = forks_.size();
@@ -67,7 +68,7 @@ void Capturer::adopt_forks(const std::vector<posix::ThreadBrief>& threads) {
     const auto thread = std::ranges::find_if(threads, [&](const auto& candidate) { return watched && candidate.mm == watched->mm && !is_dead(candidate); });
     if (thread == threads.end()) {
       if (at >= second_time) unclaimed.push_back(std::move(fork));
-    } else if (parent != spaces_.end() && !is_scaffold(*thread)) {
+    } else if (parent != spaces_.end() && !is_scaffold(*thread) && !was_disturbed_) {
       adopt_fork(*parent->second, std::move(fork.child), *thread);
     }
   }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cctype>
 #include <cstdio>
 #include <iostream>
 #include <optional>
@@ -15,7 +16,8 @@ namespace {
 std::optional<std::string> unknown_option(const CLI::App& command, int argc, char** argv) {
   for (int i = 2; i < argc && std::string_view(argv[i]) != "--"; ++i) {
     const std::string word(argv[i]);
-    if (word.starts_with("-") && command.get_option_no_throw(word.substr(0, word.find('='))) == nullptr) return word;
+    const bool is_number = word.size() > 1 && std::isdigit(static_cast<unsigned char>(word[1])) != 0;
+    if (word.starts_with("-") && !is_number && command.get_option_no_throw(word.substr(0, word.find('='))) == nullptr) return word;
   }
   return {};
 }
@@ -24,11 +26,9 @@ std::optional<std::string> unknown_option(const CLI::App& command, int argc, cha
 int report_usage(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   const auto chosen = app.get_subcommands();
   const std::string command = chosen.empty() ? "perdure" : "perdure " + chosen.front()->get_name();
-  const bool about_a_value =
-      dynamic_cast<const CLI::ValidationError*>(&error) != nullptr || dynamic_cast<const CLI::ConversionError*>(&error) != nullptr;
   std::string what = error.what();
   if (chosen.empty() && argc > 1) what = fmt::format("there is no command '{}'", argv[1]);
-  if (!chosen.empty() && !about_a_value) {
+  if (!chosen.empty()) {
     if (const auto option = unknown_option(*chosen.front(), argc, argv)) what = fmt::format("{} has no option '{}'", command, *option);
   }
   return perdure::cli::report(perdure::Error{fmt::format("{}; see: {} --help", what, command)}, perdure::cli::kUsageError);

@@ -128,7 +128,7 @@ def usage_errors():
         one.fails("exec", "absent", "--", "true", status=125, says="absent")
         one.fails("log", "--store", "/etc/passwd", "x", says="/etc/passwd: Not a directory")
         one.fails("attach", "word", status=2, says="word")
-        one.fails("attach", "--on-supervisor-exit", "kill", os.getpid(), status=2, says="--on-supervisor-exit")
+        one.fails("attach", "--on-supervisor-exit", "kill", os.getpid(), status=2, says="no option '--on-supervisor-exit'")
         one.fails("attach", "4194304", status=125, says="no process")
         expect(json.loads(one.perdure("ps", "--json").stdout) == [], "ps lists groups where there are none")
 
