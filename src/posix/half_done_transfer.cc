@@ -321,6 +321,31 @@ bool is_in_continuation(uint64_t vdso, uint64_t instruction_pointer) {
   return vdso != 0 && continuation_count() != 0 && instruction_pointer >= code && instruction_pointer < code + instructions().size();
 }
 
+namespace {
+
+/// As if the first call of the continuation had been interrupted, and no handler had run yet: the kernel makes it, unless a signal has come by
+/// then. A thread that came to the call by instructions of its own would have had the handler run before it, and nothing to end its wait.
+/// `registers.rip`: the continuation.
+Result<void> begin_with_call(int process_memory, user_regs_struct& registers, const Data& data) {
+  const bool polls = data.waiting == kPollBefore;
+  registers.rip += static_cast<uint64_t>((polls ? perdure_continuation_polled : perdure_continuation_called) - perdure_continuation);
+  registers.rax = static_cast<uint64_t>(kRestartNoHandler);
+  registers.orig_rax = polls ? SYS_ppoll : data.number;
+  if (!polls) {
+    registers.rsi = registers.r13;
+    registers.rdx = registers.r14;
+    return {};
+  }
+  constexpr uint64_t kBelowRedZone = 144;
+  const pollfd polled{.fd = static_cast<int>(data.rdi), .events = POLLOUT, .revents = 0};
+  registers.rdi = registers.rsp - kBelowRedZone;
+  registers.rsi = 1;
+  registers.rdx = registers.r10 = 0;
+  return write_memory(process_memory, registers.rdi, std::as_bytes(std::span(&polled, 1)));
+}
+
+}  // namespace
+
 Result<user_regs_struct> write_continuation(int process_memory, uint64_t vdso, uint64_t address, const HalfDoneTransfer& transfer) {
   const user_regs_struct& entered = transfer.entered;
   const auto number = static_cast<uint16_t>(entered.orig_rax);
@@ -331,8 +356,7 @@ Result<user_regs_struct> write_continuation(int process_memory, uint64_t vdso, u
   registers.rbp = address;
   registers.r12 = transfer.done;
   registers.rip = vdso + room().offset;
-  if (data.waiting != kPollBefore) registers.rip += static_cast<uint64_t>(perdure_continuation_attempt - perdure_continuation);
-  registers.orig_rax = ~0ull;
+  TRY(begin_with_call(process_memory, registers, data));
   TRY(write_memory(process_memory, vdso + room().offset, instructions()));
   TRY(write_memory(process_memory, address, std::as_bytes(std::span(&data, 1))));
   return registers;
