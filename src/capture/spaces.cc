@@ -156,7 +156,7 @@ Result<void> Capturer::track_spaces(StoppedGroup& group, PausedState& state) {
     space->seen = true;
     space->id = identities_.of(ObjectKind::address_space, mm);
     space->host_pid = state.process_handle(*thread);
-    if (space->tracked && fork_watch_->is_lost(space->tracked->watched())) {
+    if (space->tracked && (space->tracked->is_unsound() || fork_watch_->is_lost(space->tracked->watched()))) {
       space->tracked.reset();
       space->mapped = false;
     }

@@ -26,6 +26,13 @@ Result<bool> register_write_tracking(int userfaultfd, uint64_t start, uint64_t e
   return system_error(fmt::format("track writes to {:x}-{:x} (UFFDIO_REGISTER)", start, end));
 }
 
+Result<void> count_as_written(int userfaultfd, uint64_t start, uint64_t end) {
+  uffdio_writeprotect request{};
+  request.range = {start, end - start};
+  if (ioctl(userfaultfd, UFFDIO_WRITEPROTECT, &request) == 0) return {};
+  return system_error(fmt::format("begin to track writes to {:x}-{:x} (UFFDIO_WRITEPROTECT)", start, end));
+}
+
 Result<Fd> read_fork_event(int userfaultfd) {
   uffd_msg message{};
   const ssize_t got = ::read(userfaultfd, &message, sizeof message);

@@ -16,6 +16,9 @@ Result<void> enable_write_tracking(int userfaultfd);
 /// track the mapping (vdso, vvar, a shared mapping that can never become writable).
 Result<bool> register_write_tracking(int userfaultfd, uint64_t start, uint64_t end);
 
+/// Has every page that is there in [start, end), which must be registered, count as written.
+Result<void> count_as_written(int userfaultfd, uint64_t start, uint64_t end);
+
 /// Takes one pending fork event: the child's userfaultfd, or an empty Fd when there is none.
 Result<Fd> read_fork_event(int userfaultfd);
 

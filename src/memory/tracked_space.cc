@@ -44,6 +44,11 @@ Result<void> TrackedSpace::set_ranges(std::vector<TrackedRange> ranges) {
     if (!TRY(register_write_tracking(userfaultfd_.userfaultfd(), range.start, range.end))) {
       return failure(fmt::format("mapping {:x}-{:x}: the kernel cannot track writes to it", range.start, range.end));
     }
+    // mremap(2) takes the tracking from what it moves, and from the neighbour that it makes one with that: there the pages stay armed, and
+    // hide what was written to them since.
+    is_unsound_ = true;
+    TRY(count_as_written(userfaultfd_.userfaultfd(), range.start, range.end));
+    is_unsound_ = false;
   }
   ranges_ = std::move(ranges);
   return {};

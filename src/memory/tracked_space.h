@@ -61,6 +61,8 @@ class TrackedSpace {
 
   /// Says what is mapped now. Registers what is not tracked yet; it then counts as written.
   Result<void> set_ranges(std::vector<TrackedRange> ranges);
+  /// Whether set_ranges() has failed half way, so that what was written may not be found: to be tracked by another one.
+  bool is_unsound() const { return is_unsound_; }
   const std::vector<TrackedRange>& ranges() const { return ranges_; }
 
   /// Finds what was written since the last scan, and re-arms. The process must not run meanwhile. Pages that were given back (MADV_DONTNEED, munmap)
@@ -89,6 +91,7 @@ class TrackedSpace {
   pid_t host_pid_;
   uint64_t guard_category_ = 0;  ///< PAGE_IS_GUARD where the kernel has it
   bool has_guards_ = true;       ///< as far as is known
+  bool is_unsound_ = false;
   std::vector<TrackedRange> ranges_;
 };
 

@@ -125,7 +125,9 @@ class TrackingThreads : public ::testing::Test {
     const auto children = grandchildren();
     if (forks.size() != 1 || children.size() != 1 || forks.front().parent != parent.watched().number()) return failure("not one fork of the child");
     auto space = TRY(TrackedSpace::adopt(std::move(forks.front().child), children.front()));
-    TRY(space.set_ranges(parent.ranges()));
+    auto ranges = parent.ranges();
+    for (TrackedRange& range : ranges) range.tracked = true;  // it was born so
+    TRY(space.set_ranges(std::move(ranges)));
     return space;
   }
   uint64_t page_number(uint64_t page) const { return reinterpret_cast<uint64_t>(memory_) / kPageSize + page; }

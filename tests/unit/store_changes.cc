@@ -79,6 +79,44 @@ TEST(StoreChanges, AForkHasWhatWasChangedBeforeIt) {
   EXPECT_EQ(model.spaces[1], (std::map<uint64_t, uint64_t>{{6, 60}, {7, 70}, {8, 80}}));
 }
 
+TEST(StoreChanges, ForksAmongOtherChangesAreAsIfDoneOneByOne) {
+  constexpr uint64_t kSpaces = 5, kPages = 12;
+  for (uint64_t seed = 1; seed <= 2000; ++seed) {
+    std::mt19937_64 random(seed);
+    Model model;
+    for (uint64_t content = 1; content <= 30; ++content) model.spaces[1 + random() % kSpaces][random() % kPages] = content;
+    auto expected = model.spaces;
+    Changes changes;
+    for (uint64_t step = 0; step < 25; ++step) {
+      const SpaceId space = 1 + random() % kSpaces;
+      const uint64_t page = random() % kPages;
+      switch (random() % 8) {
+        case 0:
+          changes.erase_space(space);
+          expected.erase(space);
+          break;
+        case 1:
+          changes.erase_pages(space, page, 3);
+          expected[space].erase(expected[space].lower_bound(page), expected[space].lower_bound(page + 3));
+          break;
+        case 2: {
+          const SpaceId child = 1 + space % kSpaces;
+          changes.erase_space(child);  // as whoever forks does
+          changes.fork_space(space, child);
+          expected[child] = expected[space];
+          break;
+        }
+        default:
+          put_filled(changes, space, page, 1000 + step);
+          expected[space][page] = 1000 + step;
+      }
+    }
+    model.apply(changes);
+    std::erase_if(expected, [](const auto& entry) { return entry.second.empty(); });
+    ASSERT_EQ(model.spaces, expected) << "seed " << seed;
+  }
+}
+
 TEST(StorePageTree, EqualsAMap) {
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     std::mt19937_64 random(seed);
