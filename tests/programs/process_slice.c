@@ -1,20 +1,6 @@
 // The slice that a thread asked for under a fair policy comes back, that of another thread stays the kernel's.
 // covers: scheduling
-#include "check.h"
-
-struct attributes {
-  uint32_t size, policy;
-  uint64_t flags;
-  int32_t nice;
-  uint32_t priority;
-  uint64_t runtime, deadline, period;
-};
-
-static struct attributes attributes_of(pid_t tid) {
-  struct attributes seen = {0};
-  MUST(syscall(SYS_sched_getattr, tid, &seen, sizeof seen, 0));
-  return seen;
-}
+#include "scheduling.h"
 
 static volatile pid_t other_tid;
 static volatile bool done;

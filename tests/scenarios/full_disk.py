@@ -8,21 +8,7 @@ import time
 
 from commands import expect, shelf, wait_until
 import harness
-
-# Changes a megabyte of memory over and over; says where it is in a file.
-COUNTER = """
-import mmap, os, sys, time
-PAGE, PAGES = 4096, 256
-memory = mmap.mmap(-1, PAGE * PAGES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-count = int.from_bytes(memory[0:8], "little")
-while True:
-    count += 1
-    for page in range(PAGES):
-        memory[page * PAGE:page * PAGE + 8] = count.to_bytes(8, "little")
-    with open(sys.argv[1], "r+" if os.path.exists(sys.argv[1]) else "w") as file:
-        file.write(f"{count:012}")
-    time.sleep(0.01)
-"""
+from older_epochs import BUSY
 
 
 @contextlib.contextmanager
@@ -56,7 +42,7 @@ def fill(one):
 
 
 def start(one, name):
-    one.perdure("run", "--detach", "--name", name, "--keep", "5", "--", sys.executable, "-c", COUNTER, one.count_file)
+    one.perdure("run", "--detach", "--name", name, "--keep", "5", "--", sys.executable, "-c", BUSY, one.count_file)
     wait_until(lambda: one.count() > 10, "the program counts")
 
 
@@ -123,10 +109,10 @@ def goes_on_when_there_is_room_again(kind):
         wait_until(lambda: one.state("full")["state"] == "crashed", "ps says that it crashed")
         expect("whole" in one.perdure("verify", "full").stdout, "verify")
         (one.root / "filler").unlink()
-        one.count_file.unlink()
+        one.forget_count()
         restored = one.perdure("restore", "--detach", "full")
         expect(len(restored.stderr.splitlines()) == 1, f"a crash is told as damage: {restored.stderr}")
-        wait_until(one.count_file.exists, "the restored program counts")
+        wait_until(one.count, "the restored program counts")
         expect(one.count() >= durable, f"restored at {one.count()}, though {durable} was durable")
         one.perdure("kill", "full")
 
