@@ -71,6 +71,9 @@ class Capturer {
   static Result<std::unique_ptr<Capturer>> create(Options options);
   ~Capturer();
 
+  /// Has the first checkpoint hold `changes`, too, before its own: those that make the store empty, where it holds another program.
+  void begin_with(store::Changes changes) { pending_ = std::move(changes); }
+
   /// Takes a checkpoint. Absent when nothing ran since the last one. On error the group runs on, and what was found dirty is part of
   /// the next checkpoint.
   Result<std::optional<Checkpoint>> capture();

@@ -114,6 +114,8 @@ class LogStore : public Store {
     return difference(newest_.index(), index, PageReader(segments_of(index, segments_), opened_.id));
   }
 
+  Result<Changes> changes_to_nothing() const override { return difference(newest_.index(), Index(), PageReader({}, opened_.id)); }
+
   std::optional<uint64_t> page_hash(SpaceId space, uint64_t page) const override {
     const auto entry = newest_.index().find(space, page);
     return entry ? std::optional(entry->hash) : std::nullopt;

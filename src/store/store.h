@@ -96,6 +96,8 @@ class Store {
   /// What makes the contents of the last epoch those of `epoch` again: to be appended as an epoch of its own by whoever goes on from there. Holds
   /// a copy of each page that differs.
   virtual Result<Changes> changes_back_to(EpochNumber epoch) const = 0;
+  /// What erases all that the last epoch holds: for whoever begins something else in this store.
+  virtual Result<Changes> changes_to_nothing() const = 0;
   /// Hash of a page as of the last epoch, from memory (see View::page_hash); what `--audit` compares with.
   virtual std::optional<uint64_t> page_hash(SpaceId space, uint64_t page) const = 0;
   virtual Usage usage() const = 0;

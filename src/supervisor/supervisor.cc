@@ -34,6 +34,7 @@ Result<int> Supervisor::run() {
   if (options_.attach_pid != 0) TRY(attach_or_leave_nothing(*store));
   if (options_.detach) TRY(redirect_streams());
   if (!attached_) TRY(resume_ ? restore_program(*store) : start_program(*store));
+  if (attached_ || !resume_) capturer_->begin_with(TRY(store->changes_to_nothing()));
   TRY(store->set_property(kStateProperty, kStateLive));
   // Without the watch, a resting group is looked at once a period.
   if (auto watch = capturer_->watch_wakes()) watch_ = std::move(*watch);

@@ -62,6 +62,30 @@ while True:
 """
 
 
+# Has memory at a place that it is told, which its first life fills and ends with; its second life touches the first page alone.
+TWO_LIVES = """
+import ctypes, os, subprocess, sys, time
+PAGE, PAGES, PLACE = 4096, 256, 0x10_0000_0000
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+assert libc.mmap(ctypes.c_void_p(PLACE), ctypes.c_size_t(PAGE * PAGES), 3, 0x100022, -1, ctypes.c_long(0)) == PLACE
+memory = (ctypes.c_char * (PAGE * PAGES)).from_address(PLACE)
+first_life = not os.path.exists(sys.argv[2])
+memory[0] = b"x"
+if first_life:
+    memory[:] = b"1" * len(memory)
+    children = [subprocess.Popen(["sleep", "1000"]) for _ in range(3)]
+count = 0
+while True:
+    count += 1
+    if not first_life and memory[PAGE:].strip(b"\\0"):
+        os._exit(9)
+    with open(sys.argv[1], "r+" if os.path.exists(sys.argv[1]) else "w") as file:
+        file.write(f"{count:012}")
+    time.sleep(0.01)
+"""
+
+
 def start(one, name, program, *options):
     one.groups.add(name)
     one.perdure("run", "--detach", "--name", name, "--keep", "100000", *options, "--", sys.executable, "-c", program, one.count_file, one.directory / "other")
@@ -91,6 +115,28 @@ def goes_on_from_an_older_epoch():
             one.perdure("kill", "back")
             said = (one.root / "back/output").read_text()
             expect("audit:" not in said, f"the audit found a difference: {said[-500:]}")
+
+
+def begins_anew_with_nothing():
+    """A group that has ended and is run again: what its former life held is not part of the new one's checkpoints."""
+    with shelf() as one:
+        start(one, "anew", TWO_LIVES)
+        wait_until(lambda: one.count() > 20, "the program runs")
+        one.perdure("checkpoint", "anew")
+        one.perdure("kill", "anew")
+        (one.directory / "other").write_text("the second life")
+        one.forget_count()
+        start(one, "anew", TWO_LIVES, "--audit")
+        wait_until(lambda: one.count() > 20, "the program runs again")
+        one.perdure("checkpoint", "anew")
+        objects = json.loads(one.perdure("inspect", "anew", "--json").stdout)["objects"].values()
+        expect(sum("process" in entry for entry in objects) == 1, f"processes: {[entry['process'] for entry in objects if 'process' in entry]}")
+        state = one.state("anew")
+        harness.kill_now([state["supervisor_pid"], *state["pids"]])
+        wait_until(lambda: one.state("anew")["state"] == "crashed", "ps says that it crashed")
+        one.forget_count()
+        start(one, "anew", TWO_LIVES)
+        wait_until(lambda: one.count() > 40, "the second life goes on, with memory of its own")
 
 
 def falls_back_from_damage():
@@ -206,5 +252,5 @@ def properties_are_not_needed():
 
 
 if __name__ == "__main__":
-    sys.exit(harness.run_cases([goes_on_from_an_older_epoch, falls_back_from_damage, missing_segments_are_told, damage_at_the_end_is_told,
+    sys.exit(harness.run_cases([goes_on_from_an_older_epoch, begins_anew_with_nothing, falls_back_from_damage, missing_segments_are_told, damage_at_the_end_is_told,
                                 properties_are_not_needed]))

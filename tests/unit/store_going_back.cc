@@ -39,6 +39,23 @@ TEST(StoreGoingBack, WhatIsAppendedThenIsRelativeToTheOlderEpoch) {
   EXPECT_FALSE(store->changes_back_to(store->last_epoch() + 1));
 }
 
+TEST(StoreGoingBack, NothingIsLeftWhereSomethingElseBegins) {
+  const ScratchDirectory scratch;
+  auto store = Store::create(scratch.path() + "/group", {}).value();
+  std::mt19937_64 random(5);
+  for (EpochNumber epoch = 1; epoch <= 20; ++epoch) {
+    Changes changes;
+    random_changes(changes, {.pages = 20, .page_range = 200, .spaces = 3}, random);
+    ASSERT_TRUE(store->append({.epoch = epoch}, changes));
+  }
+  Changes anew = store->changes_to_nothing().value();
+  anew.put_object(100, "of something else");
+  ASSERT_TRUE(store->append({.epoch = 21}, anew));
+  Model model;
+  model.objects[100] = "of something else";
+  EXPECT_EQ(difference(*store->view(21).value(), model), "");
+}
+
 TEST(StoreGoingBack, CostsWhatHasChangedSince) {
   const ScratchDirectory scratch;
   auto store = Store::create(scratch.path() + "/group", {}).value();
