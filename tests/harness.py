@@ -382,6 +382,7 @@ def make_scratch(directory):
 def default_signals():
     """What starts tests in the background may have them ignore the keyboard's signals, and so every program that they start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup(1)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
