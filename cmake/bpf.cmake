@@ -5,15 +5,21 @@ find_program(BPFTOOL NAMES bpftool PATHS /usr/sbin REQUIRED)
 
 function(perdure_bpf_skeleton target source)
   get_filename_component(name ${source} NAME_WE)
+  set(compiled ${CMAKE_CURRENT_BINARY_DIR}/${name}.compiled.bpf.o)
   set(object ${CMAKE_CURRENT_BINARY_DIR}/${name}.bpf.o)
   set(header ${CMAKE_CURRENT_BINARY_DIR}/skeletons/posix/${name}.skel.h)
   file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/skeletons/posix)
   add_custom_command(
-    OUTPUT ${object}
+    OUTPUT ${compiled}
     COMMAND ${BPF_CLANG} -O2 -g -target bpf -mcpu=v3 -ffreestanding -Wall -Wextra -Werror
             -I${CMAKE_SOURCE_DIR}/src -I/usr/include/${CMAKE_LIBRARY_ARCHITECTURE}
-            -MD -MF ${object}.d -MT ${object} -c ${CMAKE_CURRENT_SOURCE_DIR}/${source} -o ${object}
-    DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${source} DEPFILE ${object}.d)
+            -MD -MF ${compiled}.d -MT ${compiled} -c ${CMAKE_CURRENT_SOURCE_DIR}/${source} -o ${compiled}
+    DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${source} DEPFILE ${compiled}.d)
+  # Leaves the debugging information behind, but for BTF: half of the file.
+  add_custom_command(
+    OUTPUT ${object}
+    COMMAND ${BPFTOOL} gen object ${object} ${compiled}
+    DEPENDS ${compiled})
   add_custom_command(
     OUTPUT ${header}
     COMMAND ${BPFTOOL} gen skeleton ${object} name ${name} > ${header}

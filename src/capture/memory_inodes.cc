@@ -23,11 +23,7 @@ namespace {
 using posix::Inode;
 
 constexpr std::string_view kDeleted = " (deleted)";
-/// File timestamps move in steps of a timer tick: a change this shortly before a comparison may hide one right behind it.
-constexpr int64_t kTimestampStepNs = 20'000'000;
 constexpr unsigned kHugeSizeShift = 26;  // MFD_HUGE_SHIFT
-
-int64_t nanoseconds(const timespec& time) { return time.tv_sec * kNanosecondsPerSecond + time.tv_nsec; }
 
 bool is_segment(const std::string& path) { return path.starts_with("/SYSV") && path.size() == 13 + kDeleted.size(); }
 
@@ -184,7 +180,7 @@ Result<void> Capturer::describe_memory_inode(MemoryInode& inode, const struct st
   record.set_uid(status.st_uid);
   record.set_gid(status.st_gid);
   record.set_seals(static_cast<uint32_t>(std::max(seals, 0)));
-  record.set_modified_ns(nanoseconds(status.st_mtim));
+  record.set_modified_ns(to_nanoseconds(status.st_mtim));
   record.set_huge_pages(huge);
   if (const auto segment = segments_.find(inode.pages.space()); segment != segments_.end()) {
     const ipc_perm& owner = segment->second.status.shm_perm;
@@ -216,7 +212,7 @@ Result<void> Capturer::take_memory_inode(MemoryInode& inode, PausedState& state)
   if (!described) return std::unexpected(described.error());
   *state.records[id].mutable_inode() = inode.record;
   if (leaves_out_pages(options_.disabled_kinds, inode.record)) return {};
-  const int64_t changed_ns = nanoseconds(status.st_ctim);
+  const int64_t changed_ns = to_nanoseconds(status.st_ctim);
   const bool by_call = changed_ns != inode.changed_ns || changed_ns > inode.compared_ns - kTimestampStepNs;
   // What was written by a call, or by way of a mapping that is gone, left no trace in the page tables that are there.
   if (!inode.compared || by_call || (mappings_changed_ && !(inode.record.seals() & F_SEAL_WRITE))) {

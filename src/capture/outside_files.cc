@@ -7,14 +7,6 @@
 
 namespace perdure::capture {
 
-namespace {
-
-/// File timestamps move in steps of a timer tick: a change this shortly before a look may hide one right behind it.
-constexpr int64_t kTimestampStepNs = 20'000'000;
-
-int64_t nanoseconds(const timespec& time) { return time.tv_sec * kNanosecondsPerSecond + time.tv_nsec; }
-
-}  // namespace
 
 void OutsideFiles::begin(int64_t now_ns) {
   now_ns_ = now_ns;
@@ -62,7 +54,7 @@ void OutsideFiles::end() {
     if (known.met) return false;
     struct stat status {};
     const bool read = fstat(known.file->fd.get(), &status) == 0;
-    const Stamp stamp{status.st_size, nanoseconds(status.st_mtim), nanoseconds(status.st_ctim)};
+    const Stamp stamp{status.st_size, to_nanoseconds(status.st_mtim), to_nanoseconds(status.st_ctim)};
     if (!read || !unchanged(known, stamp)) to_sync_[known.file.get()] = known.file;
     return true;
   });

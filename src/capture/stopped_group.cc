@@ -30,7 +30,7 @@ constexpr int kInitPid = 1;
 constexpr int kShepherdPid = 2;
 constexpr useconds_t kUninterruptibleStepUs = 100;
 /// For as long what is still on its way to a stop is awaited, to be mended there.
-constexpr int64_t kLateNs = 1'000'000'000;
+constexpr int64_t kMendPatienceNs = 1'000'000'000;
 /// For as long the rest of the group stands still for one thread that cannot: what takes longer is left to the next epoch.
 constexpr int64_t kUninterruptiblePatienceNs = 3'000'000;
 
@@ -91,7 +91,7 @@ StoppedGroup::~StoppedGroup() {
   for (const Pace pace;; pace.step()) {
     std::erase_if(awaited_, has_stopped);
     give_back_stopped();
-    if (awaited_.empty() || pace.waited_ns() > kLateNs) break;
+    if (awaited_.empty() || pace.waited_ns() > kMendPatienceNs) break;
   }
   awaited_.clear();
   give_back_stopped();

@@ -48,6 +48,7 @@ class TracedThread {
   Result<void> poke_user(size_t offset, uint64_t value);
   Result<void> set_xstate(std::span<const std::byte> standard_layout);
   Result<uint64_t> signal_mask() const;
+  static constexpr uint64_t kAllSignals = ~0ull;
   Result<void> set_signal_mask(uint64_t mask);
 
   /// Resumes by `request` (PTRACE_CONT, PTRACE_SYSCALL), then waits for the next stop of any kind; returns its wait(2) status.

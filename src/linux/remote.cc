@@ -48,7 +48,6 @@ namespace {
 
 constexpr int kSyscallStop = SIGTRAP | 0x80;
 constexpr uint64_t kTolerated = 1ull << 32;
-constexpr uint64_t kAllSignals = ~0ull;
 
 bool is_event_of_creation(int status) {
   const int event = status >> 16;
@@ -92,7 +91,7 @@ Result<RemoteSyscalls> RemoteSyscalls::begin(TracedThread& thread, uint64_t sysc
   if (!mask) return std::unexpected(mask.error());
   // There the address would be cut and the numbers would mean other calls.
   if (saved->cs != kCodeSegment64) return failure(fmt::format("thread {} of the machine runs 32-bit code: this cannot be persisted", thread.tid()));
-  TRY(thread.set_signal_mask(kAllSignals));
+  TRY(thread.set_signal_mask(TracedThread::kAllSignals));
   remote.thread_ = &thread;
   remote.saved_ = *saved;
   remote.saved_mask_ = *mask;

@@ -21,7 +21,6 @@ namespace {
 
 constexpr uint64_t kUserModeOnly = 1;  // UFFD_USER_MODE_ONLY: what an unprivileged process may open
 constexpr uint64_t kFlags = O_CLOEXEC | O_NONBLOCK | kUserModeOnly;
-constexpr uint64_t kAllSignals = ~0ull;
 
 /// What the thread runs: it is entered with rax and rdi set for userfaultfd(2). No instruction touches the flags.
 struct [[gnu::packed]] Stub {
@@ -110,7 +109,7 @@ Result<Fd> drive_stub(TracedThread& thread, pid_t pid, uint64_t address) {
   entry.orig_rax = ~0ull;
   TRY(thread.set_registers(entry));
   const Driven driven(thread, saved, mask);
-  TRY(thread.set_signal_mask(kAllSignals));
+  TRY(thread.set_signal_mask(TracedThread::kAllSignals));
   TRY(run_through_syscall(thread, nullptr));
   auto taken = take_over(static_cast<int64_t>(TRY(thread.registers()).rax), thread.tid());
   TRY(run_through_syscall(thread, nullptr));

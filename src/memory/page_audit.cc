@@ -17,7 +17,7 @@ namespace perdure::memory {
 
 namespace {
 
-constexpr uint64_t kChunkPages = 256;
+constexpr uint64_t kAuditedAtOnce = 256;
 constexpr uint64_t kAllPages = 1ull << 51;
 
 uint64_t zero_hash() {
@@ -32,12 +32,12 @@ void add_hashes(std::span<const std::byte> bytes, uint64_t page, std::map<uint64
 }  // namespace
 
 Result<void> PageAudit::add_range(const TrackedSpace& space, const TrackedRange& range, Space& pages) {
-  const AlignedBytes buffer = allocate_aligned(kChunkPages * kPageSize);
+  const AlignedBytes buffer = allocate_aligned(kAuditedAtOnce * kPageSize);
   if (buffer == nullptr) return failure("out of memory");
   const Fd memory = TRY(open_process_memory(space.host_pid()));
   for (const PageRun& run : TRY(space.own_pages(range))) {
-    for (uint64_t first = run.first; first < run.end(); first += kChunkPages) {
-      const std::span<std::byte> chunk(buffer.get(), std::min(kChunkPages, run.end() - first) * kPageSize);
+    for (uint64_t first = run.first; first < run.end(); first += kAuditedAtOnce) {
+      const std::span<std::byte> chunk(buffer.get(), std::min(kAuditedAtOnce, run.end() - first) * kPageSize);
       TRY(read_memory(memory.get(), first * kPageSize, chunk));
       add_hashes(chunk, first, pages.hashes);
     }
@@ -59,14 +59,14 @@ Result<void> PageAudit::add_space(const TrackedSpace& space, store::SpaceId id) 
 
 Result<void> PageAudit::add_inode(int file, store::SpaceId id) {
   Space& pages = spaces_[id];
-  const AlignedBytes buffer = allocate_aligned(kChunkPages * kPageSize);
+  const AlignedBytes buffer = allocate_aligned(kAuditedAtOnce * kPageSize);
   if (buffer == nullptr) return failure("out of memory");
   for (uint64_t offset = 0;;) {
     const off_t data = lseek(file, static_cast<off_t>(offset), SEEK_DATA);
     if (data < 0 && errno == ENXIO) return {};
     // Where holes cannot be told, all is data.
     offset = data < 0 ? offset : align_down(static_cast<uint64_t>(data), kPageSize);
-    const ssize_t got = ::pread(file, buffer.get(), kChunkPages * kPageSize, static_cast<off_t>(offset));
+    const ssize_t got = ::pread(file, buffer.get(), kAuditedAtOnce * kPageSize, static_cast<off_t>(offset));
     if (got < 0) return system_error("read a file's contents");
     if (got == 0) return {};
     const uint64_t size = align_up(static_cast<uint64_t>(got), kPageSize);

@@ -23,7 +23,7 @@ namespace perdure::memory {
 namespace {
 
 /// So many pages are copied at a time: few enough that two threads end together.
-constexpr uint64_t kChunkPages = 32;
+constexpr uint64_t kPagesAtOnce = 32;
 /// Less is had from the heap, which has been written to before.
 constexpr size_t kReserveMin = size_t{4} << 20;
 constexpr uint64_t kSlackPages = 4096;
@@ -89,7 +89,7 @@ class Work {
       for (uint64_t first = 0; first < run.count;) {
         if (room == 0) {
           chunks_.push_back({{}, to});
-          room = kChunkPages;
+          room = kPagesAtOnce;
         }
         const uint64_t count = std::min(room, run.count - first);
         chunks_.back().pieces.push_back({run.address + first * kPageSize, count * kPageSize});

@@ -501,7 +501,7 @@ Result<int64_t> Collector::remaining_wait_ns(const ThreadRecord& thread) {
   timespec tick{};
   ::clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
   const int64_t left = std::max<int64_t>(static_cast<int64_t>(*end - wait.now_ticks), 0);
-  return left * (tick.tv_sec * kNanosecondsPerSecond + tick.tv_nsec);
+  return left * to_nanoseconds(tick);
 }
 
 }  // namespace perdure::posix

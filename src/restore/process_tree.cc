@@ -17,7 +17,6 @@ namespace perdure::restore {
 
 namespace {
 
-constexpr int64_t kBirthTimeoutNs = 10 * kNanosecondsPerSecond;
 constexpr int kInitPid = 1;
 constexpr int kShepherdPid = 2;
 /// So that whoever is born of it can share its parent's descriptor table.

@@ -129,7 +129,7 @@ Result<void> stop_again(ProcessTree& tree, BareProcess& process, uint64_t offset
   const bool parent_was_told = process.record->stop_signal() == 0;
   const int status = TRY(deliver(process, parent_was_told ? SIGSTOP : process.record->stop_signal()));
   if (status >> 16 != PTRACE_EVENT_STOP) return failure(fmt::format("process {} does not stop", process.record->pid()));
-  TRY(process.leader.set_signal_mask(~0ull));
+  TRY(process.leader.set_signal_mask(TracedThread::kAllSignals));
   const auto parent = tree.processes().find(process.record->parent_pid());
   if (!parent_was_told || parent == tree.processes().end()) return {};
   BareProcess& waiter = *parent->second;
@@ -160,7 +160,7 @@ Result<void> let_leader_exit(BareProcess& process, uint64_t offset) {
   registers.rdi = static_cast<uint64_t>(process.record->exit_code() >> 8 & 0xff);
   registers.orig_rax = ~0ull;
   TRY(process.leader.set_registers(registers));
-  return process.leader.set_signal_mask(~0ull);
+  return process.leader.set_signal_mask(TracedThread::kAllSignals);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/result.h"
 #include "linux/process.h"
@@ -14,6 +15,9 @@
 #include "posix/restore_context.h"
 
 namespace perdure::restore {
+
+/// How long a task that was just made is waited for.
+inline constexpr int64_t kBirthTimeoutNs = 10 * kNanosecondsPerSecond;
 
 /// A process being rebuilt, under ptrace of this OS thread.
 struct BareProcess {

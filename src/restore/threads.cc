@@ -22,7 +22,6 @@ namespace perdure::restore {
 
 namespace {
 
-constexpr int64_t kBirthTimeoutNs = 10 * kNanosecondsPerSecond;
 constexpr uint64_t kThreadFlags =
     CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
 
