@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """The demo: a stock redis-server under perdure, killed without warning ten times together with its supervisor, and each time the same again.
 
 A real client (redis-cli) loads data and keeps a counter going. At a random instant the supervisor and every process of the group get SIGKILL; then the

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Builds Perdure and runs every test of it: unit tests (plain and with sanitizers), test programs in each mode, scenarios.
 
 The last line is "N passed, N failed"; the exit status is 0 only if none failed.

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Runs the test programs of tests/programs under perdure: checkpoint, kill -9 of everything, the same command again, and the program checks itself.
 
 Modes (each program runs in each mode asked for):

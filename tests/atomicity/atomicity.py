@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Kills two processes under full load at random instants, resumes them, and lets them verify that what came back is one consistent cut.
 
 See atomicity.c for what is verified. --alone runs the program without perdure and without kills: the invariant must hold there as well.

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """What is attached to is taken as a whole, whatever its threads do at that moment; what cannot be attached to is refused before anything is made."""
 
 import contextlib

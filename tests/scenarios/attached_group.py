@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """A process that runs already is persisted with all that it has forked, whichever of its threads did, and comes back so."""
 
 import contextlib

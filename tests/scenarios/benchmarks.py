@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """One benchmark, shortened: bench/run starts load, floor and Perdure, compares them, saves what it measured and leaves nothing behind."""
 
 import json

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Crowds of short-lived processes at a high checkpoint rate: an epoch that meets one of them on its way out is taken all the same."""
 
 import functools

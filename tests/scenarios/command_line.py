@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """What the commands do with strange words, with output that cannot be written, with a supervisor that is stuck, and with a group that outlives its own."""
 
 import contextlib

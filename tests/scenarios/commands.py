@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Every command against a small group: what it prints, its exit status, one line on stderr where it fails; and a man page for each that agrees with --help."""
 
 import contextlib

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Kills the supervisor and the group at random instants, again and again: each resume must find the books of the ledger balanced, and never
 a state older than the last checkpoint that was reported durable."""
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """A store on a disk that is full: what is durable stays so, what fails is told, and all goes on by itself once there is room."""
 
 import contextlib

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """The test harness itself: whatever a test leaves behind is found and killed, and nothing else is."""
 
 import pathlib

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """A group that sleeps costs nothing: no epoch, no byte in its store, no processor time of its supervisor; and that it wakes is noticed."""
 
 import contextlib

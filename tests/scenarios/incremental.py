@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """A checkpoint writes what was written to since the last, and little else, also across a restore."""
 
 import json

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """`make -j3` compiling C, killed twice in the middle of its run: it ends as if nothing had happened, and the program it built works.
 
 Files outside the group are not rolled back: hence -pipe, since a temporary file that the compiler removes between the last checkpoint and the crash is

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """memcached with four threads, killed under load: what was stored is there, and what is to expire does."""
 
 import pathlib

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """nginx with two workers, killed under load: the same processes serve again, and the master still commands its workers."""
 
 import os

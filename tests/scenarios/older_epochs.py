@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """A group that goes on from an epoch that is not the last one: by choice, or since the last ones are damaged. What it is later restored from is whole."""
 
 import json

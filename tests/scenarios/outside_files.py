@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """What the program wrote to files outside of the store is on disk before the epoch that speaks of it, or, with --files none, left to the kernel."""
 
 import os

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """What `perdure run` passes through: standard input and output, the exit status, every signal that somebody may send, and being stopped and continued."""
 
 import contextlib

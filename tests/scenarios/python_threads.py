@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """CPython with threads, a queue, an in-memory database and a child process, killed several times: the result is that of an undisturbed run."""
 
 import pathlib

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """redis-server, killed under load and while a background save is under way: the data comes back, and the save ends well."""
 
 import pathlib

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """What cannot be persisted is said in one line that names process, descriptor and kind; the program runs on, and is persisted again once it is gone."""
 
 import pathlib

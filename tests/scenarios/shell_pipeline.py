@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """bash with a pipeline of six programs, killed several times in its middle: the output is that of an undisturbed run, to the byte."""
 
 import pathlib

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Standard streams that whoever starts perdure has closed, as cron and daemons do: the program gets none of Perdure's own files in their place."""
 
 import os

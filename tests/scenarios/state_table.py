@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """docs/state.md and the test programs: each row names what shows it or says that nothing does, what it names exists, every
 program is named, and the programs of what is refused demand that it is."""
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Kills the supervisor alone at random instants, while the program forks and execs and is driven at every checkpoint: by choice the group dies with it,
 or runs on unharmed."""
 

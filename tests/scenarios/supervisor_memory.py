@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """What the supervisor holds in memory: an index of less than 1 % of what its group holds, and a bounded rest."""
 
 import pathlib

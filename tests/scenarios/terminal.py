@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Interactive programs in a terminal: their state is there when they are resumed in another terminal, of another size, and keys reach them."""
 
 import fcntl

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Runs the same blocking calls alone and under `perdure run`, and compares what each returned, how long it took, and what came through.
 
 Results must agree exactly, times within a tolerance. What differs is measured again before it counts: times are a matter of how busy the machine
