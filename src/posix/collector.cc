@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "linux/bpf_symbols.h"
+#include "linux/bpf_types.h"
 #include "linux/ptrace.h"
 #include "posix/collect.skel.h"
 
@@ -25,7 +26,7 @@ namespace {
 constexpr int64_t kLockedPatienceNs = 10'000'000;
 
 struct SkeletonDeleter {
-  void operator()(::collect* skeleton) const { collect__destroy(skeleton); }
+  void operator()(::collect* skeleton) const { collect::destroy(skeleton); }
 };
 
 template <typename Record>
@@ -189,25 +190,30 @@ Result<void> Collector::collect(int program, CollectRequest request, const char*
   return {};
 }
 
-std::unique_ptr<Collector::Programs> Collector::load(TaskLookup lookup) {
+Result<std::unique_ptr<Collector::Programs>> Collector::load(TaskLookup lookup) {
+  size_t object_bytes = 0;
+  const auto* const object = static_cast<const std::byte*>(collect::elf_bytes(&object_bytes));
+  const KernelTypes types = TRY(KernelTypes::named_in(std::span(object, object_bytes)));
+  const KernelTypes::Renumbering renumbering(types);
+  LIBBPF_OPTS(bpf_object_open_opts, options);
+  options.btf_custom_path = types.path();
   auto programs = std::make_unique<Programs>();
-  programs->skeleton.reset(collect__open());
-  if (!programs->skeleton) return nullptr;
+  programs->skeleton.reset(collect::open(&options));
+  if (!programs->skeleton) return system_error("cannot read the BPF programs that read kernel state");
   auto& opened = programs->skeleton->progs;
   bpf_program* unused = lookup == TaskLookup::by_number ? opened.read_mappings_by_search : opened.read_mappings;
   bpf_program* used = lookup == TaskLookup::by_number ? opened.read_mappings : opened.read_mappings_by_search;
   bpf_program__set_autoload(unused, false);
-  if (collect__load(programs->skeleton.get()) != 0) return nullptr;
+  if (collect::load(programs->skeleton.get()) != 0) return system_error("cannot load the BPF programs that read kernel state");
   programs->mappings = bpf_program__fd(used);
   return programs;
 }
 
 Result<Collector> Collector::create(TaskLookup lookup) {
   libbpf_set_print(nullptr);
-  std::unique_ptr<Programs> programs;
-  if (lookup != TaskLookup::by_search) programs = load(TaskLookup::by_number);
-  if (!programs && lookup != TaskLookup::by_number) programs = load(TaskLookup::by_search);
-  if (!programs) return system_error("cannot load the BPF programs that read kernel state");
+  auto loaded_programs = load(lookup == TaskLookup::by_search ? lookup : TaskLookup::by_number);
+  if (!loaded_programs && lookup == TaskLookup::automatic) loaded_programs = load(TaskLookup::by_search);
+  std::unique_ptr<Programs> programs = TRY(std::move(loaded_programs));
   const auto& loaded = programs->skeleton->progs;
   programs->locate_namespace = bpf_program__fd(loaded.locate_namespace);
   programs->locate_cgroup = bpf_program__fd(loaded.locate_cgroup);

@@ -175,7 +175,7 @@ class Collector {
   struct Programs;
   explicit Collector(std::unique_ptr<Programs> programs);
   /// Runs `program` until it has told everything, handing each chunk of output to `take`.
-  static std::unique_ptr<Programs> load(TaskLookup lookup);
+  static Result<std::unique_ptr<Programs>> load(TaskLookup lookup);
   template <typename Take>
   Result<void> collect(int program, CollectRequest request, const char* what, Take take);
   CollectRequest process_request(pid_t host_pid);
