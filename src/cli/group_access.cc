@@ -28,7 +28,7 @@ Result<nlohmann::json> ask_group(const std::string& given_root, const std::strin
   const std::string directory = supervisor::group_directory(root, name);
   auto reply = supervisor::call_supervisor(supervisor::control_socket_path(directory), request, patience);
   if (reply) return reply;
-  const auto holder = supervisor::find_supervisor(directory);
+  const auto holder = store::Store::writer_of(directory);
   if (reply.error().error_number == ETIMEDOUT) {
     return failure(fmt::format("the supervisor of group '{}' (process {}) did not answer within {} s", name, holder.value_or(0), patience.count()));
   }

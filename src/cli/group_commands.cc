@@ -74,7 +74,7 @@ json state_of(const std::string& root, const std::string& name) {
   auto status = supervisor::call_supervisor(supervisor::control_socket_path(directory), {{"command", "status"}});
   if (status) return *status;
   // One that has just ended has left the lock too.
-  if (const auto supervisor = supervisor::find_supervisor(directory)) return state_unheard(root, name, *supervisor, status.error());
+  if (const auto supervisor = store::Store::writer_of(directory)) return state_unheard(root, name, *supervisor, status.error());
   return state_at_rest(root, name);
 }
 
@@ -141,7 +141,7 @@ int checkpoint(const GroupArguments& arguments) {
 
 /// Ends what runs on of a group whose supervisor died. False when there is no such thing.
 Result<bool> end_unsupervised(const GroupArguments& arguments) {
-  if (supervisor::find_supervisor(supervisor::group_directory(supervisor::store_root(arguments.root), arguments.name))) return false;
+  if (store::Store::writer_of(supervisor::group_directory(supervisor::store_root(arguments.root), arguments.name))) return false;
   const auto store = open_group_store(arguments.root, arguments.name);
   if (!store) return false;
   const auto survivor = supervisor::find_survivor(**store);

@@ -81,10 +81,20 @@ size_t read_pieces(pid_t pid, std::span<const RemotePiece> pieces, std::byte* to
   return done;
 }
 
-char process_state(pid_t pid) {
+std::string process_stat_field(pid_t pid, int number) {
+  constexpr int kState = 3;  // the first behind the name, which may hold anything, parentheses and blanks too
   const auto text = read_file(fmt::format("/proc/{}/stat", pid));
   const size_t name_end = text ? text->rfind(')') : std::string::npos;
-  return name_end == std::string::npos || name_end + 2 >= text->size() ? '\0' : (*text)[name_end + 2];
+  if (name_end == std::string::npos) return {};
+  std::istringstream fields(text->substr(name_end + 1));
+  std::string field;
+  for (int at = kState; at <= number; ++at) fields >> field;
+  return fields ? field : std::string();
+}
+
+char process_state(pid_t pid) {
+  const std::string state = process_stat_field(pid, 3);
+  return state.empty() ? '\0' : state.front();
 }
 
 Result<std::string> read_file(const std::string& path) {

@@ -45,6 +45,8 @@ Result<std::string> read_link(const std::string& path);
 /// Replaces the contents of an existing file (a /proc or cgroup knob).
 Result<void> write_file(const std::string& path, const std::string& contents);
 
+/// A field of /proc/PID/stat behind the name, numbered as in proc(5): 3 is the state. Empty when the process is gone.
+std::string process_stat_field(pid_t pid, int number);
 /// The letter of a process's state (proc(5)); 0 when it is gone.
 char process_state(pid_t pid);
 

@@ -1,9 +1,9 @@
 #include "linux/process_tree.h"
 
 #include <charconv>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
-#include <sstream>
 
 #include "linux/process.h"
 
@@ -23,15 +23,8 @@ std::vector<pid_t> every_process() {
 }
 
 pid_t parent_of(pid_t pid) {
-  const auto text = read_file("/proc/" + std::to_string(pid) + "/stat");
-  // The name may hold anything, parentheses and blanks too.
-  const size_t name_end = text ? text->rfind(')') : std::string::npos;
-  if (name_end == std::string::npos) return 0;
-  std::istringstream fields(text->substr(name_end + 1));
-  char state = 0;
-  pid_t parent = 0;
-  fields >> state >> parent;
-  return parent;
+  constexpr int kParent = 4;
+  return std::atoi(process_stat_field(pid, kParent).c_str());
 }
 
 std::set<pid_t> with_descendants(pid_t pid) {

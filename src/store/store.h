@@ -1,6 +1,8 @@
 // The store of one group: a directory that keeps epochs as a log. Knows nothing of processes.
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <memory>
 #include <optional>
@@ -77,6 +79,8 @@ class Store {
   /// Opens for reading, beside a writer.
   static Result<std::unique_ptr<Store>> open_read_only(const std::string& directory);
   static bool exists(const std::string& directory);
+  /// Who has the store open for writing; absent when nobody has, or the caller may not look. 0: it has yet to say its pid.
+  static std::optional<pid_t> writer_of(const std::string& directory);
   /// Takes the writer's lock alone, whatever else is in the directory: damaged, half made, of doubtful ownership. No one can open a store there for
   /// writing until the descriptor is closed. EBUSY "in use by pid N" when somebody has.
   static Result<Fd> keep_writers_out(const std::string& directory);

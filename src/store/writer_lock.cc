@@ -28,8 +28,13 @@ bool try_patiently(Attempt&& attempt) {
   return false;
 }
 
-std::unexpected<Error> in_use(const std::string& directory, const std::string& owner) {
-  const long long pid = std::strtoll(owner.c_str(), nullptr, 10);
+pid_t writer_named_in(const Fd& lock) {
+  std::array<char, 32> owner{};
+  (void)!::pread(lock.get(), owner.data(), owner.size() - 1, 0);
+  return std::atoi(owner.data());
+}
+
+std::unexpected<Error> in_use(const std::string& directory, pid_t pid) {
   // Whoever has just taken the lock has yet to write its pid.
   const std::string by = pid == 0 ? "another process" : fmt::format("pid {}", pid);
   return std::unexpected(Error{fmt::format("{}: in use by {}", directory, by), EBUSY});
@@ -49,7 +54,7 @@ Result<std::unique_ptr<File>> open_lock_file(Storage& storage) {
 Result<std::unique_ptr<File>> take_writer_lock(Storage& storage) {
   auto lock = TRY(open_lock_file(storage));
   if (!try_patiently([&] { return lock->try_lock(File::Lock::exclusive); }))
-    return in_use(storage.path("."), read_file(storage, kLockFile).value_or(""));
+    return in_use(storage.path("."), std::atoi(read_file(storage, kLockFile).value_or("").c_str()));
   std::string pid = fmt::format("{:<20}\n", ::getpid());
   const iovec piece{pid.data(), pid.size()};
   TRY(lock->write(0, std::span(&piece, 1)));
@@ -61,6 +66,13 @@ bool has_writer(Storage& storage) {
   return lock && !(*lock)->try_lock(File::Lock::shared);
 }
 
+std::optional<pid_t> Store::writer_of(const std::string& directory) {
+  const Fd lock(::open((directory + "/" + kLockFile).c_str(), O_RDONLY | O_CLOEXEC));
+  // As every reader does: who takes the lock tries again.
+  if (!lock || ::flock(lock.get(), LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK) return {};
+  return writer_named_in(lock);
+}
+
 Result<Fd> Store::keep_writers_out(const std::string& directory) {
   const std::string path = directory + "/" + kLockFile;
   constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
@@ -68,9 +80,7 @@ Result<Fd> Store::keep_writers_out(const std::string& directory) {
   if (!lock && errno == ENOENT) lock.reset(::open(path.c_str(), kFlags | O_CREAT, 0600));
   if (!lock) return system_error("open " + path);
   if (try_patiently([&] { return ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0; })) return lock;
-  std::array<char, 32> owner{};
-  (void)!::pread(lock.get(), owner.data(), owner.size() - 1, 0);
-  return in_use(directory, owner.data());
+  return in_use(directory, writer_named_in(lock));
 }
 
 }  // namespace perdure::store

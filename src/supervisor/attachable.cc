@@ -36,16 +36,8 @@ pid_t process_of(pid_t pid) { return field_of(fmt::format("/proc/{}/status", pid
 
 bool is_kernel_thread(pid_t pid) {
   constexpr unsigned long kKernelThread = 0x00200000;  // PF_KTHREAD of linux/sched.h
-  constexpr int kFieldsBeforeFlags = 6;                // from the state on, behind the name
-  const auto text = read_file(fmt::format("/proc/{}/stat", pid));
-  const size_t name_end = text ? text->rfind(')') : std::string::npos;
-  if (name_end == std::string::npos) return false;
-  std::istringstream fields(text->substr(name_end + 1));
-  std::string skipped;
-  for (int field = 0; field < kFieldsBeforeFlags; ++field) fields >> skipped;
-  unsigned long flags = 0;
-  fields >> flags;
-  return (flags & kKernelThread) != 0;
+  constexpr int kFlags = 9;
+  return (std::strtoul(process_stat_field(pid, kFlags).c_str(), nullptr, 10) & kKernelThread) != 0;
 }
 
 /// The first thread of a process may be one while others live on.

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -63,15 +62,6 @@ Result<std::vector<std::string>> list_groups(const std::string& root) {
   if (error && error.value() != ENOENT) return std::unexpected(Error{"list the groups under " + root, error.value()});
   std::ranges::sort(names);
   return names;
-}
-
-std::optional<pid_t> find_supervisor(const std::string& directory) {
-  const std::string path = directory + "/lock";
-  const Fd lock(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  // As every reader does: who takes the lock tries again.
-  if (!lock || ::flock(lock.get(), LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK) return {};
-  const auto holder = read_file(path);
-  return holder ? std::atoi(holder->c_str()) : 0;
 }
 
 namespace {

@@ -26,9 +26,6 @@ std::string output_path(const std::string& directory);
 /// Names of all groups under the root, sorted; none where there is no such directory.
 Result<std::vector<std::string>> list_groups(const std::string& root);
 
-/// The supervisor that holds the lock of the store in `directory`; none: nobody does, or the caller may not look.
-std::optional<pid_t> find_supervisor(const std::string& directory);
-
 /// The error of naming a group that is not there, or a root that cannot hold any.
 Error no_group(const std::string& root, const std::string& name);
 

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <sstream>
 #include <string>
 
 #include "linux/process.h"
@@ -20,14 +19,10 @@ constexpr const char* kInitProperty = "init";
 
 /// What no other process has, not even after a reboot: "PID start boot".
 Result<std::string> identity_of(pid_t pid) {
-  constexpr int kFieldsBetween = 19;  // from the state to the start time (proc(5))
-  const std::string stat = TRY(read_file(fmt::format("/proc/{}/stat", pid)));
-  const size_t name_end = stat.rfind(')');
-  if (name_end == std::string::npos) return failure(fmt::format("process {} has no readable state", pid));
-  std::istringstream fields(stat.substr(name_end + 1));
-  std::string field;
-  for (int at = 0; at <= kFieldsBetween; ++at) fields >> field;
-  return fmt::format("{} {} {}", pid, field, TRY(read_file("/proc/sys/kernel/random/boot_id")));
+  constexpr int kStartTime = 22;
+  const std::string started = process_stat_field(pid, kStartTime);
+  if (started.empty()) return failure(fmt::format("process {} is gone", pid));
+  return fmt::format("{} {} {}", pid, started, TRY(read_file("/proc/sys/kernel/random/boot_id")));
 }
 
 }  // namespace
