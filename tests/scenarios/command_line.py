@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What the commands do with strange words, with output that cannot be written, with a supervisor that is stuck, and with a group that outlives its own."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -43,10 +44,15 @@ def a_stuck_supervisor_holds_nobody_up():
             expect(groups["well"]["state"] == "live", f"the group beside it: {groups['well']}")
             table = one.perdure("ps").stdout
             expect(f"process {pid}) is not answering" in table, f"ps does not say who is stuck: {table}")
-            for command in ("checkpoint", "kill", "detach"):
-                quickly(command, lambda name=command: one.fails(name, "stuck", says=f"process {pid}.*did not answer"))
-            quickly("exec", lambda: one.fails("exec", "stuck", "--", "true", status=125, says="did not answer"))
-            expect(json.loads(quickly("log", lambda: one.perdure("log", "stuck", "--json").stdout)), "log shows nothing of a stuck group")
+            # Each waits for as long as its patience lasts.
+            with concurrent.futures.ThreadPoolExecutor() as all_at_once:
+                waiting = [all_at_once.submit(quickly, command, lambda name=command: one.fails(name, "stuck", says=f"process {pid}.*did not answer"))
+                           for command in ("checkpoint", "kill", "detach")]
+                waiting.append(all_at_once.submit(quickly, "exec", lambda: one.fails("exec", "stuck", "--", "true", status=125, says="did not answer")))
+                shown = all_at_once.submit(quickly, "log", lambda: one.perdure("log", "stuck", "--json").stdout)
+                expect(json.loads(shown.result()), "log shows nothing of a stuck group")
+                for one_command in waiting:
+                    one_command.result()
         one.perdure("checkpoint", "stuck")
 
 

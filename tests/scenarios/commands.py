@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -51,7 +52,7 @@ class Shelf:
         if harness.audited() and words[:1] in (("run",), ("attach",), ("restore",)):
             words = (words[0], "--audit", *words[1:])
         # Files, not pipes: a group in the background would keep a pipe open.
-        with open(self.directory / "out", "w+", errors="replace") as out, open(self.directory / "err", "w+", errors="replace") as err:
+        with tempfile.TemporaryFile("w+", errors="replace") as out, tempfile.TemporaryFile("w+", errors="replace") as err:
             done = subprocess.run([harness.perdure_binary(), *map(str, words)], stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment,
                                   timeout=60, check=False, **options)
             out.seek(0)
