@@ -66,12 +66,17 @@ class Tally:
                 self.passed += 1
 
 
+STARTED = time.monotonic()
+
+
 def headline(text):
-    print(f"\n== {text}", flush=True)
+    """Says what comes now, and how many seconds have passed."""
+    print(f"\n== {text} ({time.monotonic() - STARTED:.0f} s)", flush=True)
 
 
 def run_streaming(words, environment=None, timeout=None, on_line=None):
-    """Runs a command with its output shown as it comes; kills it and all that it started after `timeout`. Returns its exit status, or None."""
+    """Runs a command with its output shown as it comes (or what on_line makes of it); kills it and all that it started after `timeout`.
+    Returns its exit status, or None."""
     process = subprocess.Popen([str(word) for word in words], cwd=ROOT, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     timed_out = threading.Event()
@@ -90,9 +95,7 @@ def run_streaming(words, environment=None, timeout=None, on_line=None):
     if timer:
         timer.start()
     for line in process.stdout:
-        print(line, end="", flush=True)
-        if on_line:
-            on_line(line)
+        print((on_line and on_line(line)) or line, end="", flush=True)
     status = process.wait()
     if timer:
         timer.cancel()
@@ -153,7 +156,7 @@ def run_programs(tally, mode, soak=False):
         tally.failures.append(f"programs, {mode}: the runner ended with status {status}")
 
 
-def attempt_scenario(path, environment, timeout):
+def attempt_scenario(path, environment, timeout, may_run_again):
     """A scenario prints a line "ok NAME" or "FAIL NAME: why" for each case, and "unsteady NAME: why" for what passed when it was tried again; one that ends
     badly without saying so counts as failed. Returns how many cases passed, what failed, what was unsteady, and whether there was a violation."""
     passed, failures, unsteady = 0, [], []
@@ -167,6 +170,7 @@ def attempt_scenario(path, environment, timeout):
             passed += 1
         elif result:
             (failures if result[1] == "FAIL" else unsteady).append(f"scenario {path.stem}: {result[2]}")
+        return line.replace("FAIL", "redo", 1) if result and may_run_again and not violated else line
 
     status = run_streaming([sys.executable, path], environment, timeout, count)
     if status is None:
@@ -181,11 +185,11 @@ def attempt_scenario(path, environment, timeout):
 def scenario(tally, path, environment, timeout):
     """A scenario that fails is run once more, unless a promise was broken; what fails only once is told as unsteady."""
     reason = gaps.reason(gaps.read(), path.stem, "scenario")
-    passed, failures, unsteady, violated = attempt_scenario(path, environment, timeout)
+    passed, failures, unsteady, violated = attempt_scenario(path, environment, timeout, may_run_again=not reason)
     if failures and not reason and not violated:
         harness.kill_descendants()
         first = failures
-        passed, failures, unsteady, _ = attempt_scenario(path, environment, timeout)
+        passed, failures, unsteady, _ = attempt_scenario(path, environment, timeout, may_run_again=False)
         if not failures:
             unsteady += first
     tally.unsteady += unsteady
@@ -232,12 +236,11 @@ def main():
     harness.default_signals()
     harness.become_reaper()
     RESULTS.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
     tally = Tally()
     try:
         build.build()
         run_stages(tally, options)
-        while options.soak and time.monotonic() - started < options.soak * 60:
+        while options.soak and time.monotonic() - STARTED < options.soak * 60:
             run_stages(tally, options)
     except build.BuildFailed as failed:
         tally.failures.append(f"the build of {failed}")
@@ -245,7 +248,7 @@ def main():
         tally.failures.append("interrupted")
     finally:
         harness.kill_descendants()
-    headline(f"{time.monotonic() - started:.0f} s, {tally.skipped} skipped")
+    headline(f"results, {tally.skipped} skipped")
     for gap in tally.gaps:
         print(f"known gap: {gap}")
     for failure in tally.failures:

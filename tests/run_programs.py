@@ -260,9 +260,10 @@ def may_be_unsteady(run):
     return not harness.shows_violation(run.text) and (run.program.timed or not failed_checks)
 
 
-def show(run, done, total):
+def show(run, done, total, redone):
+    """`redone`: whether it is to be run again, should it have failed."""
     first, _, rest = run.text.partition("\n")
-    word = {"passed": "ok  ", "skipped": "skip", "failed": "FAIL", "gap": "gap ", "unsteady": "unst"}[run.status]
+    word = {"passed": "ok  ", "skipped": "skip", "failed": "redo" if redone else "FAIL", "gap": "gap ", "unsteady": "unst"}[run.status]
     print(f"[{done:3}/{total}] {word} {run.label():24} {run.program.name:36} {run.seconds:5.1f} s{'  ' + first if first else ''}", flush=True)
     for line in rest.splitlines() if run.status == "failed" else []:
         print(f"            {line}", flush=True)
@@ -370,16 +371,20 @@ def main():
 def run_all(programs, options):
     work = plan(programs, options.modes or ([] if options.mutate or options.mutate_once or options.field else ["plain"]), options)
     runs = []
+
+    def to_be_redone(run):
+        return run.status == "failed" and not options.once and may_be_unsteady(run)
+
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for finished in concurrent.futures.as_completed([pool.submit(one) for one in work]):
             runs.append(finished.result())
-            show(runs[-1], len(runs), len(work))
+            show(runs[-1], len(runs), len(work), to_be_redone(runs[-1]))
     # A failure that does not come again is told as such: it is neither passed nor, on a machine with other work, proof of a fault.
-    for run in [run for run in runs if run.status == "failed" and not options.once and may_be_unsteady(run)]:
+    for run in [run for run in runs if to_be_redone(run)]:
         again = perform(Run(run.program, run.mode, run.kind))
         if again.status == "passed":
             run.status = "unsteady"
-        show(run, len(work), len(work))
+        show(run, len(work), len(work), False)
     unproven = find_unproven(runs, options)
     if options.junit:
         write_junit(options.junit, runs, unproven)
