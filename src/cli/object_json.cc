@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "posix/object_tree.h"
+#include "posix/socket_option.pb.h"
+
 namespace perdure::cli {
 
 namespace {
@@ -30,6 +33,18 @@ nlohmann::json bytes_json(const std::string& bytes) {
   return {{"hex", digits}};
 }
 
+bool is_packed_options(const FieldDescriptor& field) {
+  return field.name() == "options" && (field.containing_type() == record::InetSocket::descriptor() || field.containing_type() == record::UnixSocket::descriptor());
+}
+
+nlohmann::json options_json(const std::string& packed) {
+  record::SocketOptions options;
+  options.ParseFromString(packed);
+  nlohmann::json list = nlohmann::json::array();
+  for (const auto& option : options.options()) list.push_back(object_json(option));
+  return list;
+}
+
 /// `index`: -1 for a field that is not repeated.
 nlohmann::json value_json(const Message& message, const FieldDescriptor& field, int index) {
   const auto& fields = *message.GetReflection();
@@ -42,7 +57,9 @@ nlohmann::json value_json(const Message& message, const FieldDescriptor& field, 
     case FieldDescriptor::CPPTYPE_INT64: return get(&Reflection::GetInt64, &Reflection::GetRepeatedInt64);
     case FieldDescriptor::CPPTYPE_UINT64: return get(&Reflection::GetUInt64, &Reflection::GetRepeatedUInt64);
     case FieldDescriptor::CPPTYPE_ENUM: return get(&Reflection::GetEnum, &Reflection::GetRepeatedEnum)->name();
-    case FieldDescriptor::CPPTYPE_STRING: return bytes_json(get(&Reflection::GetString, &Reflection::GetRepeatedString));
+    case FieldDescriptor::CPPTYPE_STRING:
+      if (is_packed_options(field)) return options_json(fields.GetString(message, &field));
+      return bytes_json(get(&Reflection::GetString, &Reflection::GetRepeatedString));
     case FieldDescriptor::CPPTYPE_MESSAGE:
       return object_json(index < 0 ? fields.GetMessage(message, &field) : fields.GetRepeatedMessage(message, &field, index));
     default: return nullptr;  // no .proto file has floating point

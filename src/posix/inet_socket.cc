@@ -147,10 +147,7 @@ class InetSocketKind final : public FileKind {
     record.set_gid(socket.owner_gid);
     record.set_peek_offset(socket.peek_offset);
     record_state(socket, record);
-    const auto* options = TRY(context.socket_options().of(socket, [&] { return context.duplicate(source); }));
-    for (const SocketOption& option : *options) {
-      if (!record.established() || !is_tuned(option, socket.user_locks)) *record.add_options() = option;
-    }
+    record.set_options(*TRY(context.socket_options().of(socket, record.established(), [&] { return context.duplicate(source); })));
     // Datagrams may lie in a reader's list only, of which no length is kept: what memory they take is told for both.
     if (record.type() == SOCK_DGRAM && socket.receive_queue_memory != 0) {
       record_datagrams(*TRY(context.socket_queue(socket.sock, &source)), record);
@@ -181,14 +178,6 @@ class InetSocketKind final : public FileKind {
   }
 
  private:
-  /// Whether the kernel sets an option of a connection by itself, as the traffic goes.
-  static bool is_tuned(const SocketOption& option, uint32_t user_locks) {
-    constexpr uint32_t kSendBufferLock = 1, kReceiveBufferLock = 2;  // SOCK_SNDBUF_LOCK, SOCK_RCVBUF_LOCK of include/net/sock.h
-    if (option.level() == SOL_TCP) return option.name() == TCP_MAXSEG || option.name() == TCP_WINDOW_CLAMP;
-    if (option.level() != SOL_SOCKET) return false;
-    return (option.name() == SO_SNDBUF && (user_locks & kSendBufferLock) == 0) || (option.name() == SO_RCVBUF && (user_locks & kReceiveBufferLock) == 0);
-  }
-
   static void record_state(const SocketRecord& socket, InetSocket& record) {
     const bool bound = socket.local_port != 0 || (socket.user_locks & kAddressLock) != 0;
     if (bound) record.set_local_address(make_address(socket, socket.local_address, socket.local_port, (socket.user_locks & kAddressLock) != 0));

@@ -93,21 +93,29 @@ std::optional<std::string> value_of(int socket, int level, int name) {
   return std::string(value.data(), size);
 }
 
-void read_options(int socket, std::span<const Name> names, SocketOptionCache::Options& options) {
+void read_options(int socket, std::span<const Name> names, SocketOptions& options) {
   for (const Name& name : names) {
     auto value = value_of(socket, name.level, name.name);
     if (!value || (name.name == SO_BINDTODEVICE && name.level == SOL_SOCKET && value->empty())) continue;
-    SocketOption& option = options.emplace_back();
+    SocketOption& option = *options.add_options();
     option.set_level(name.level);
     option.set_name(name.name);
     option.set_value(std::move(*value));
   }
 }
 
-Result<void> check_filter(const SocketRecord& socket, const SocketOptionCache::Options& options) {
-  const bool known = std::ranges::any_of(options, [](const SocketOption& option) { return is(option, SOL_SOCKET, SO_ATTACH_FILTER); });
+Result<void> check_filter(const SocketRecord& socket, const SocketOptions& options) {
+  const bool known = std::ranges::any_of(options.options(), [](const SocketOption& option) { return is(option, SOL_SOCKET, SO_ATTACH_FILTER); });
   if (socket.filter == 0 || known) return {};
   return failure("a BPF program filters what the socket receives (SO_ATTACH_BPF): only classic filters can be persisted");
+}
+
+/// Whether the kernel sets an option of a connection by itself, as the traffic goes.
+bool is_tuned(const SocketOption& option, uint32_t user_locks) {
+  constexpr uint32_t kSendBufferLock = 1, kReceiveBufferLock = 2;  // SOCK_SNDBUF_LOCK, SOCK_RCVBUF_LOCK of include/net/sock.h
+  if (option.level() == SOL_TCP) return option.name() == TCP_MAXSEG || option.name() == TCP_WINDOW_CLAMP;
+  if (option.level() != SOL_SOCKET) return false;
+  return (option.name() == SO_SNDBUF && (user_locks & kSendBufferLock) == 0) || (option.name() == SO_RCVBUF && (user_locks & kReceiveBufferLock) == 0);
 }
 
 /// Which names of an option list go in which phase.
@@ -140,14 +148,15 @@ int set(int socket, const SocketOption& option) {
 
 }  // namespace
 
-Result<const SocketOptionCache::Options*> SocketOptionCache::of(const SocketRecord& socket, const std::function<Result<Fd>()>& duplicate) {
+Result<const std::string*> SocketOptionCache::of(const SocketRecord& socket, bool is_connection, const std::function<Result<Fd>()>& duplicate) {
   const auto known = entries_.find(socket.sock);
-  if (known != entries_.end() && std::memcmp(&known->second.words, &socket.option_words, sizeof socket.option_words) == 0) {
+  if (known != entries_.end() && std::memcmp(&known->second.words, &socket.option_words, sizeof socket.option_words) == 0 &&
+      known->second.is_connection == is_connection && known->second.user_locks == socket.user_locks) {
     known->second.met = true;
     return &known->second.options;
   }
   const Fd fd = TRY(duplicate());
-  Options options;
+  SocketOptions options;
   read_options(fd.get(), kGenericOptions, options);
   const bool internet = socket.family == AF_INET || socket.family == AF_INET6;
   if (internet) read_options(fd.get(), kVersion4Options, options);
@@ -155,8 +164,12 @@ Result<const SocketOptionCache::Options*> SocketOptionCache::of(const SocketReco
   if (internet && socket.type == SOCK_STREAM) read_options(fd.get(), kTcpOptions, options);
   if (internet && socket.type == SOCK_DGRAM) read_options(fd.get(), kUdpOptions, options);
   TRY(check_filter(socket, options));
-  Entry& entry = entries_.insert_or_assign(socket.sock, Entry{socket.option_words, std::move(options), true}).first->second;
-  return &entry.options;
+  if (is_connection) {
+    auto& all = *options.mutable_options();
+    all.erase(std::remove_if(all.begin(), all.end(), [&](const SocketOption& option) { return is_tuned(option, socket.user_locks); }), all.end());
+  }
+  Entry entry{socket.option_words, is_connection, socket.user_locks, options.SerializeAsString(), true};
+  return &entries_.insert_or_assign(socket.sock, std::move(entry)).first->second.options;
 }
 
 Result<std::string> SocketOptionCache::path_of(const SocketRecord& socket, const std::function<Result<std::string>()>& find) {
@@ -176,8 +189,10 @@ void SocketOptionCache::forget_unmet() {
   for (auto& [sock, entry] : entries_) entry.met = false;
 }
 
-Result<void> apply_socket_options(int socket, const google::protobuf::RepeatedPtrField<SocketOption>& options, OptionPhase phase) {
-  for (const SocketOption& option : options) {
+Result<void> apply_socket_options(int socket, const std::string& options, OptionPhase phase) {
+  SocketOptions parsed;
+  if (!parsed.ParseFromString(options)) return failure("the options of a socket are damaged");
+  for (const SocketOption& option : parsed.options()) {
     if (phase_of(option) != phase || value_of(socket, option.level(), option.name()) == option.value()) continue;
     if (set(socket, option) != 0) return system_error(fmt::format("set socket option {} of level {}", option.name(), option.level()));
   }

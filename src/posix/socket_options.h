@@ -5,22 +5,22 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <vector>
+#include <string>
 
 #include "base/fd.h"
 #include "base/result.h"
 #include "posix/object_tree.h"
 #include "posix/socket.bpf.h"
+#include "posix/socket_option.pb.h"
 
 namespace perdure::posix {
 
 /// The options of the sockets of a group, asked for by getsockopt() when a socket is first met and when what BPF shows of them has changed.
 class SocketOptionCache {
  public:
-  using Options = std::vector<SocketOption>;
-  /// The options that differ from those of a new socket are among the result. `duplicate` gives a descriptor of the socket. The result stays
-  /// good until the next call.
-  Result<const Options*> of(const SocketRecord& socket, const std::function<Result<Fd>()>& duplicate);
+  /// A serialized SocketOptions: those that differ from the options of a new socket are among them. Of a connection, those are left out that the
+  /// kernel sets by itself, as the traffic goes. `duplicate` gives a descriptor of the socket. The result stays good until the next call.
+  Result<const std::string*> of(const SocketRecord& socket, bool is_connection, const std::function<Result<Fd>()>& duplicate);
   /// Where the file is that a UNIX socket is bound to, asked for by `find` in the same way.
   Result<std::string> path_of(const SocketRecord& socket, const std::function<Result<std::string>()>& find);
   /// Forgets the sockets that were not asked for since the last call.
@@ -29,7 +29,9 @@ class SocketOptionCache {
  private:
   struct Entry {
     SocketOptionWords words;
-    Options options;
+    bool is_connection;
+    uint32_t user_locks;
+    std::string options;
     bool met;
   };
   struct Path {
@@ -45,7 +47,7 @@ class SocketOptionCache {
 /// buffer sizes, credential passing, filters, the interface.
 enum class OptionPhase { early, late };
 
-/// Sets those options of a phase that the socket does not have already.
-Result<void> apply_socket_options(int socket, const google::protobuf::RepeatedPtrField<SocketOption>& options, OptionPhase phase);
+/// Sets those options of a phase (a serialized SocketOptions) that the socket does not have already.
+Result<void> apply_socket_options(int socket, const std::string& options, OptionPhase phase);
 
 }  // namespace perdure::posix

@@ -63,8 +63,7 @@ class UnixSocketKind final : public FileKind {
     record.set_peek_offset(socket.peek_offset);
     if (socket.peer_credentials != 0) record_peer_credentials(socket, record.mutable_peer_credentials());
     TRY(record_names(source, socket, context, record));
-    const auto* options = TRY(context.socket_options().of(socket, [&] { return context.duplicate(source); }));
-    record.mutable_options()->Assign(options->begin(), options->end());
+    record.set_options(*TRY(context.socket_options().of(socket, false, [&] { return context.duplicate(source); })));
     record.set_listening(socket.state == kListening);
     record.set_backlog(static_cast<int>(socket.accept_queue_limit));
     if (socket.receive_queue_length == 0) return {};
