@@ -3,7 +3,7 @@
 
 build_packages=(
   build-essential cmake ninja-build ccache pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libprotobuf-dev protobuf-compiler
-  libfmt-dev libcli11-dev libgtest-dev libgmock-dev libxxhash-dev nlohmann-json3-dev
+  libfmt-dev libcli11-dev libgtest-dev libgmock-dev libxxhash-dev libjemalloc-dev nlohmann-json3-dev
   python3 procps
 )
 demo_packages=(redis-server redis-tools)
