@@ -10,7 +10,9 @@
 
 #include <array>
 #include <cstring>
+#include <vector>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "linux/process.h"
 #include "linux/ptrace.h"
@@ -48,6 +50,10 @@ class HalfDone : public ::testing::Test {
       for (shared.step = 1;;) ::usleep(100);
     });
     EXPECT_TRUE(child_->reaches(1));
+    stop_child();
+  }
+
+  void stop_child() {
     auto thread = TracedThread::seize(child_->pid(), PTRACE_O_TRACESYSGOOD);
     ASSERT_TRUE(thread);
     thread_ = std::make_unique<TracedThread>(std::move(*thread));
@@ -172,6 +178,34 @@ TEST_F(HalfDone, ASendfile) {
   ASSERT_EQ(::lseek(file.get(), 30, SEEK_SET), 30);
   start_child();
   step_through(entered(SYS_sendfile, static_cast<uint64_t>(sockets_[1]), static_cast<uint64_t>(file.get()), 0, kTotal), 30, kTotal, queued(sockets_[0]));
+}
+
+/// Alone it would have woken the sleeper, and ended the call with what had been moved: here it comes before the thread has run.
+TEST_F(HalfDone, ASignalThatCameWhileItStoodStillEndsIt) {
+  ASSERT_EQ(::fcntl(pipe_[1], F_SETFL, O_NONBLOCK), 0);
+  const std::vector<char> block(kPageSize);
+  while (::write(pipe_[1], block.data(), block.size()) > 0) continue;
+  ASSERT_EQ(::fcntl(pipe_[1], F_SETFL, 0), 0);
+  thread_.reset();
+  child_ = std::make_unique<Child>([this](Child::Shared& shared) {
+    ::signal(SIGUSR1, [](int) {});
+    shared.step = 1;
+    shared.word = static_cast<uint64_t>(::write(pipe_[1], bytes_, kTotal));
+    shared.step = 2;
+  });
+  ASSERT_TRUE(child_->reaches(1));
+  while (process_state(child_->pid()) != 'S') ::usleep(1000);
+  stop_child();
+  const auto call = *thread_->registers();
+  ASSERT_EQ(call.orig_rax, static_cast<uint64_t>(SYS_write));
+  constexpr uint64_t kDone = 7;
+  const auto start = continue_transfer(memory_.get(), vdso_, {call, kDone, child_->pid()}, [](uint64_t) { return false; });
+  ASSERT_TRUE(start);
+  ASSERT_TRUE(thread_->set_registers(*start));
+  ::kill(child_->pid(), SIGUSR1);
+  thread_.reset();
+  EXPECT_TRUE(child_->reaches(2)) << "it waits on for room in the pipe";
+  EXPECT_EQ(child_->shared().word, kDone);
 }
 
 TEST(BlockedSyscall, ANumberInFrontOfACallIsNoResult) {
