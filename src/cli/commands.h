@@ -35,8 +35,9 @@ bool means_absent(const Error& error);
 /// A group's store, for reading.
 Result<std::unique_ptr<store::Store>> open_group_store(const std::string& root, const std::string& name);
 
-/// The epoch that `at` means: a number, or a label (the newest epoch that bears it); empty: the newest epoch. Error when there is none.
-Result<uint64_t> find_epoch(const store::Store& store, const std::string& name, const std::string& at);
+/// The epoch that `at` means: a number, a label (the newest epoch that bears it), or a time (see parse_moment(); the newest epoch taken at or before
+/// it); empty: the newest epoch. Error when there is none.
+Result<store::EpochInfo> find_epoch(const store::Store& store, const std::string& name, const std::string& at);
 
 /// Runs a group by `run_here`, in a process of its own without a terminal. Returns when its first checkpoint is durable, or its end
 /// (with its exit status) came before.

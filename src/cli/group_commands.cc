@@ -2,12 +2,11 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include <array>
-#include <ctime>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/moment.h"
 #include "linux/process.h"
 #include "store/store.h"
 #include "supervisor/control.h"
@@ -179,16 +178,6 @@ Result<json> read_history(const GroupArguments& arguments) {
   return supervisor::history_report(*store);
 }
 
-std::string clock_time(int64_t realtime_ns) {
-  constexpr int64_t kNsPerSecond = 1'000'000'000;
-  const time_t seconds = realtime_ns / kNsPerSecond;
-  tm broken_down{};
-  localtime_r(&seconds, &broken_down);
-  std::array<char, 32> text{};
-  strftime(text.data(), text.size(), "%F %T", &broken_down);
-  return fmt::format("{}.{:03}", text.data(), realtime_ns % kNsPerSecond / 1'000'000);
-}
-
 int detach(const GroupArguments& arguments) {
   const auto reply = order(arguments, {{"command", "detach"}});
   return reply ? kDone : report(reply.error());
@@ -220,7 +209,7 @@ void add_group_commands(CLI::App& app, int& status) {
     command->add_option("--store", arguments->root, "store root (default: $PERDURE_STORE, else /var/lib/perdure)");
     if (std::string_view(name) == "checkpoint") {
       command->add_option("--label", arguments->label,
-                          "label of the checkpoint, for restore --at: up to 64 letters, digits, '-', '_' and '.', not digits alone");
+                          "label of the checkpoint, for restore --at: up to 64 letters, digits, '-', '_' and '.', not digits alone, not beginning with '-'");
     }
     if (prints) command->add_flag("--json", arguments->as_json, "machine-readable output");
     command->callback([arguments, action, &status] { status = action(*arguments); });

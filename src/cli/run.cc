@@ -13,6 +13,7 @@
 #include "capture/field_mutation.h"
 #include "capture/mutation.h"
 #include "cli/commands.h"
+#include "cli/moment.h"
 #include "linux/process.h"
 #include "supervisor/attachable.h"
 #include "supervisor/group_directory.h"
@@ -103,12 +104,13 @@ int run(RunArguments& arguments) {
 /// The epoch is looked up first, so that a wrong one is told before anything is touched.
 int bring_back(RunArguments& arguments) {
   auto& options = arguments.options;
-  const auto epoch = [&]() -> Result<uint64_t> {
+  const auto epoch = [&]() -> Result<store::EpochInfo> {
     const auto store = TRY(open_group_store(options.root, options.name));
     return find_epoch(*store, options.name, arguments.at);
   }();
   if (!epoch) return report(epoch.error(), kPerdureFailed);
-  options.restore_epoch = arguments.at.empty() ? 0 : *epoch;
+  options.restore_epoch = arguments.at.empty() ? 0 : epoch->epoch;
+  if (names_moment(arguments.at)) fmt::print(stderr, "perdure: epoch {}, taken at {}\n", epoch->epoch, clock_time(epoch->realtime_ns));
   options.command = {options.name};
   return run(arguments);
 }
@@ -168,7 +170,7 @@ void add_run(CLI::App& app, int& status) {
   auto restored = std::make_shared<RunArguments>();
   CLI::App* restore = app.add_subcommand("restore", "bring a group back from its store");
   restore->add_option("name", restored->options.name, "name of the group")->required();
-  restore->add_option("--at", restored->at, "epoch or label to restore (default: the newest epoch)");
+  restore->add_option("--at", restored->at, "epoch, label or time to restore: a number, a label, '2026-11-21 14:03:05', 14:03:05 (today), -30s, -5m or -2h (default: the newest epoch)");
   add_common(*restore, *restored);
   add_on_supervisor_exit(*restore, *restored);
   restore->callback([restored, &status] { status = bring_back(*restored); });

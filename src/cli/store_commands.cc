@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <iostream>
 
+#include "base/clock.h"
 #include "cli/commands.h"
+#include "cli/moment.h"
 #include "cli/object_json.h"
 #include "posix/object_tree.h"
 #include "supervisor/group_directory.h"
+#include "supervisor/history_report.h"
 
 namespace perdure::cli {
 
@@ -52,7 +55,7 @@ std::string summary(const posix::Object& object) {
 
 Result<void> inspect(const StoreArguments& arguments) {
   const auto store = TRY(open_group_store(arguments.root, arguments.name));
-  const auto view = TRY(store->view(TRY(find_epoch(*store, arguments.name, arguments.at))));
+  const auto view = TRY(store->view(TRY(find_epoch(*store, arguments.name, arguments.at)).epoch));
   const auto tree = TRY(posix::ObjectTree::decode(view->objects()));
   std::string separator = "";
   if (arguments.as_json) fmt::print("{{\"epoch\":{},\"objects\":{{", view->info().epoch);
@@ -88,15 +91,23 @@ Result<void> remove(const StoreArguments& arguments) {
   return supervisor::remove_group(supervisor::store_root(arguments.root), arguments.name);
 }
 
+/// The newest that was taken at or before `moment_ns`.
+Result<store::EpochInfo> find_epoch_of(const std::vector<store::EpochInfo>& history, const std::string& name, int64_t moment_ns) {
+  if (const auto found = supervisor::newest_until(history, moment_ns)) return *found;
+  return failure(fmt::format("group '{}' keeps no epoch as old as {}; its oldest, {}, was taken at {}: see perdure log {}", name, clock_time(moment_ns),
+                             history.front().epoch, clock_time(history.front().realtime_ns), name));
+}
+
 }  // namespace
 
-Result<uint64_t> find_epoch(const store::Store& store, const std::string& name, const std::string& at) {
+Result<store::EpochInfo> find_epoch(const store::Store& store, const std::string& name, const std::string& at) {
   const auto history = store.history();
   if (history.empty()) return failure(fmt::format("group '{}' has no checkpoint: it ended before its first was durable", name));
-  if (at.empty()) return history.back().epoch;
+  if (at.empty()) return history.back();
+  if (names_moment(at)) return find_epoch_of(history, name, TRY(parse_moment(at, realtime_ns())));
   const bool number = std::ranges::all_of(at, [](unsigned char c) { return std::isdigit(c) != 0; });
   for (auto info = history.rbegin(); info != history.rend(); ++info) {
-    if (number ? std::to_string(info->epoch) == at : info->label == at) return info->epoch;
+    if (number ? std::to_string(info->epoch) == at : info->label == at) return *info;
   }
   return failure(fmt::format("group '{}' has no {} '{}'; its epochs are {} to {}: see perdure log {}", name,
                              number ? "epoch" : "epoch with the label", supervisor::abbreviated(at), history.front().epoch, history.back().epoch, name));
@@ -109,7 +120,7 @@ void add_store_commands(CLI::App& app, int& status) {
     command->add_option("name", arguments->name, "name of the group")->required();
     command->add_option("--store", arguments->root, "store root (default: $PERDURE_STORE, else /var/lib/perdure)");
     if (at) {
-      command->add_option("--at", arguments->at, "epoch or label (default: the newest epoch)");
+      command->add_option("--at", arguments->at, "epoch, label or time (default: the newest epoch)");
       command->add_flag("--json", arguments->as_json, "machine-readable output");
     }
     command->callback([arguments, action, &status] {

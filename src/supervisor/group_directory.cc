@@ -41,6 +41,7 @@ Result<void> check_label(const std::string& label) {
   if (!is_plain(label)) return failure(fmt::format("'{}' cannot label a checkpoint: use {}", abbreviated(label), kPlainWord));
   const bool number = std::ranges::all_of(label, [](unsigned char c) { return std::isdigit(c) != 0; });
   if (number) return failure(fmt::format("the label '{}' could be taken for an epoch", label));
+  if (label.starts_with('-')) return failure(fmt::format("the label '{}' could be taken for a time: let it not begin with '-'", label));
   return {};
 }
 

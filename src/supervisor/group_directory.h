@@ -14,7 +14,7 @@ namespace perdure::supervisor {
 std::string store_root(const std::string& given);
 /// Error on a name that is no single, plain path component.
 Result<void> check_name(const std::string& name);
-/// Error on a label that is no plain word like a name, or that could be taken for an epoch's number.
+/// Error on a label that is no plain word like a name, or that could be taken for an epoch's number or a time.
 Result<void> check_label(const std::string& label);
 /// What was given by a user, short enough for a message of one line.
 std::string abbreviated(const std::string& text);

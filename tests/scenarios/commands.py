@@ -213,7 +213,10 @@ def restore_by_epoch_and_label():
         one.perdure("kill", "back")
         last = one.count()
         one.fails("restore", "back", "--at", "never", status=125, says="never")
-        for at in (str(epoch), "then"):
+        taken = next(entry["time_ns"] for entry in json.loads(one.perdure("log", "back", "--json").stdout) if entry["epoch"] == epoch)
+        shown = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(taken // 10**9)) + f".{taken % 10**9 // 10**6:03}"
+        expect(shown in one.perdure("log", "back").stdout, f"the log does not show {shown}")
+        for at in (str(epoch), "then", shown):
             one.forget_count()
             one.perdure("restore", "--detach", "--keep", "100000", "back", "--at", at)
             wait_until(one.count, "the restored program counts")
@@ -223,6 +226,34 @@ def restore_by_epoch_and_label():
         one.perdure("restore", "--detach", "back")
         one.perdure("kill", "back")
         expect((one.root / "back/output").stat().st_mode & 0o077 == 0, "others can read the output of a group in the background")
+
+
+def restore_by_time():
+    with shelf() as one:
+        one.start("timed", "--keep", "100000")
+        for label in ("-30s", "-x", "14:03:05"):
+            one.fails("checkpoint", "timed", f"--label={label}", status=2, says="label")
+        wait_until(lambda: one.count() > 10, "the program counts")
+        one.perdure("checkpoint", "timed")
+        then, at_checkpoint = time.time(), one.count()
+        wait_until(lambda: one.count() > at_checkpoint + 300, "the program counts on")
+        one.perdure("kill", "timed")
+        for option in (["--at", "-1h"], ["--at=-1h"], ["--at", "1999-12-31 23:59:59"]):
+            one.fails("restore", "timed", *option, status=125, says=r"no epoch as old as .*; its oldest, \d+, was taken at \d+-")
+            one.fails("inspect", "timed", *option, says="no epoch as old as")
+        one.fails("restore", "timed", "--at", "25:00:00", status=125, says="'25:00:00' is no time: write for example")
+        one.fails("restore", "timed", "--at", "2999-12-31 00:00:00", status=125, says="still to come")
+        one.fails("inspect", "timed", "--at", "-30", says="'-30' is no time")
+        age = f"-{(time.time() - then) * 1000:.0f}ms"
+        inspected = one.perdure("inspect", "timed", "--at", age).stdout.splitlines()[0]
+        one.forget_count()
+        said = one.perdure("restore", "--detach", "--keep", "100000", "timed", "--at", age).stderr
+        told = re.search(r"^perdure: (epoch \d+), taken at \d+-\d+-\d+ ", said)
+        expect(told, f"restore does not say which epoch it takes: {said}")
+        # Both ages are of a moment ago, the second a little later.
+        expect(abs(int(told[1].split()[1]) - int(inspected.split()[1])) < 100, f"restored {told[1]}, inspected {inspected}")
+        wait_until(one.count, "the restored program counts")
+        expect(0 < one.count() < at_checkpoint + 200, f"the count is {one.count()}, not about {at_checkpoint}")
 
 
 def resume_after_kill_of_the_supervisor():
@@ -289,5 +320,5 @@ def man_pages_agree_with_help():
 
 if __name__ == "__main__":
     sys.exit(harness.run_cases([usage_errors, unprivileged_users_are_told, exit_status_passes_through, life_of_a_group, rm_spares_what_runs,
-                                restore_by_epoch_and_label, resume_after_kill_of_the_supervisor, attach_and_detach, damaged_store_is_told, doctor_finds_what_tests_need,
+                                restore_by_epoch_and_label, restore_by_time, resume_after_kill_of_the_supervisor, attach_and_detach, damaged_store_is_told, doctor_finds_what_tests_need,
                                 man_pages_agree_with_help]))
