@@ -29,7 +29,7 @@ THREADED_ROOMS = ("store", "memory", "supervisor")
 STRICT_ROOMS = ("store",)
 STRICT_SCENARIOS = ("atomicity", "crash_rounds", "supervisor_killed")
 # These run a second time with every checkpoint audited, mostly shorter. The others do that by themselves, or take no checkpoints.
-AUDITED_SCENARIOS = ("atomicity", "come_and_go", "commands", "crash_rounds", "outside_files", "passes_through", "refusals", "supervisor_killed")
+AUDITED_SCENARIOS = ("atomicity", "come_and_go", "commands", "crash_rounds", "on_crash", "outside_files", "passes_through", "refusals", "supervisor_killed")
 SCENARIO_TIMEOUT_SECONDS = 300
 SOAK_SCENARIO_TIMEOUT_SECONDS = 3600
 

@@ -30,6 +30,7 @@ struct RunArguments {
   std::string period = "10ms";
   std::string user;
   std::string on_supervisor_exit = "kill";
+  std::string on_crash = "end";
   std::string files = "sync";
   std::vector<std::string> disabled_kinds;
   std::string at;
@@ -84,6 +85,7 @@ int run(RunArguments& arguments) {
   options.period_ns = *period;
   options.sync_files = arguments.files == "sync";
   options.survive_supervisor = arguments.on_supervisor_exit == "continue";
+  options.resume_crashed = arguments.on_crash == "resume";
   options.disabled_kinds = {arguments.disabled_kinds.begin(), arguments.disabled_kinds.end()};
   if (!arguments.user.empty()) {
     auto user = find_user(arguments.user);
@@ -136,10 +138,15 @@ void add_common(CLI::App& command, RunArguments& arguments) {
       ->group("");
 }
 
-/// Not for `attach`: a process that Perdure did not start is not Perdure's to kill.
-void add_on_supervisor_exit(CLI::App& command, RunArguments& arguments) {
+/// Not for `attach`: a process that Perdure did not start is not Perdure's to kill, and how it ended is its parent's to know.
+void add_fates(CLI::App& command, RunArguments& arguments) {
   command.add_option("--on-supervisor-exit", arguments.on_supervisor_exit, "what becomes of the program when perdure dies")
       ->check(CLI::IsMember({"kill", "continue"}))
+      ->capture_default_str();
+  command.add_option("--on-crash", arguments.on_crash,
+                     "what becomes of the group when a signal ends the program that nobody sent to end it, e.g. SIGSEGV: it goes on from its newest "
+                     "checkpoint, at most 5 times in a row, or has ended")
+      ->check(CLI::IsMember({"resume", "end"}))
       ->capture_default_str();
 }
 
@@ -162,7 +169,7 @@ void add_run(CLI::App& app, int& status) {
   command->add_option("--name", arguments->options.name, "name of the group (default: the program's)");
   command->add_option("--user", arguments->user, "run the program as this user");
   add_common(*command, *arguments);
-  add_on_supervisor_exit(*command, *arguments);
+  add_fates(*command, *arguments);
   command->add_option("program", arguments->options.command, "the program and its arguments")->required();
   command->positionals_at_end();
   command->callback([arguments, &status] { status = run(*arguments); });
@@ -172,7 +179,7 @@ void add_run(CLI::App& app, int& status) {
   restore->add_option("name", restored->options.name, "name of the group")->required();
   restore->add_option("--at", restored->at, "epoch, label or time to restore: a number, a label, '2026-11-21 14:03:05', 14:03:05 (today), -30s, -5m or -2h (default: the newest epoch)");
   add_common(*restore, *restored);
-  add_on_supervisor_exit(*restore, *restored);
+  add_fates(*restore, *restored);
   restore->callback([restored, &status] { status = bring_back(*restored); });
 }
 

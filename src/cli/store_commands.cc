@@ -11,7 +11,6 @@
 #include "cli/object_json.h"
 #include "posix/object_tree.h"
 #include "supervisor/group_directory.h"
-#include "supervisor/history_report.h"
 
 namespace perdure::cli {
 
@@ -93,7 +92,9 @@ Result<void> remove(const StoreArguments& arguments) {
 
 /// The newest that was taken at or before `moment_ns`.
 Result<store::EpochInfo> find_epoch_of(const std::vector<store::EpochInfo>& history, const std::string& name, int64_t moment_ns) {
-  if (const auto found = supervisor::newest_until(history, moment_ns)) return *found;
+  // The wall clock may have been set back between two of them.
+  const auto found = std::find_if(history.rbegin(), history.rend(), [&](const auto& info) { return info.realtime_ns <= moment_ns; });
+  if (found != history.rend()) return *found;
   return failure(fmt::format("group '{}' keeps no epoch as old as {}; its oldest, {}, was taken at {}: see perdure log {}", name, clock_time(moment_ns),
                              history.front().epoch, clock_time(history.front().realtime_ns), name));
 }

@@ -68,6 +68,15 @@ Result<WholeEpoch> read_epoch(const store::Store& store, store::EpochNumber epoc
   return WholeEpoch{std::move(view), std::move(tree)};
 }
 
+/// What a crash leaves of a group for a moment has no program to go on with.
+bool root_lives(const posix::ObjectTree& tree) {
+  const auto group = tree.group();
+  return group && std::ranges::any_of(tree.objects(), [&](const auto& entry) {
+    const posix::Object& object = entry.second;
+    return object.has_process() && object.process().pid() == (*group)->root_pid() && !object.process().zombie();
+  });
+}
+
 /// The next checkpoint holds what changes from here on, which is not what has changed since the last one.
 Result<void> go_back_to(store::Store& store, store::EpochNumber epoch) {
   if (epoch == store.last_epoch()) return {};
@@ -112,6 +121,10 @@ Result<void> Supervisor::prepare_signals() {
 }
 
 Result<std::unique_ptr<store::Store>> Supervisor::open_store() {
+  if (comeback_) {
+    resume_ = true;
+    return std::move(comeback_->store);
+  }
   std::error_code error;
   const bool fresh_root = std::filesystem::create_directories(options_.root, error);
   if (error) return std::unexpected(Error{"create the store root " + options_.root, error.value()});
@@ -259,17 +272,25 @@ Result<void> Supervisor::restore_epoch(store::Store& store, const store::View& v
   return rebuilt.resume();
 }
 
-/// From the wanted epoch, or else from the newest that is whole.
+/// Any, or the one that was asked for, or after a crash those that led to it.
+bool Supervisor::may_restore(store::EpochNumber epoch) const {
+  if (comeback_) return epoch <= comeback_->last_epoch && comeback_->lineage.contains(epoch);
+  const store::EpochNumber wanted = options_.restore_epoch.value_or(0);
+  return wanted == 0 || epoch == wanted;
+}
+
+/// From the newest that is whole of those that may be.
 Result<void> Supervisor::restore_program(store::Store& store) {
   const auto history = store.history();
   std::optional<Error> damage;
   for (auto info = history.rbegin(); info != history.rend(); ++info) {
-    if (options_.restore_epoch.value_or(0) != 0 && info->epoch != *options_.restore_epoch) continue;
+    if (!may_restore(info->epoch)) continue;
     auto epoch = read_epoch(store, info->epoch);
     if (!epoch) {
       if (!damage) damage = std::move(epoch.error()).in(fmt::format("epoch {} is damaged", info->epoch));
       continue;
     }
+    if (comeback_ && !root_lives(epoch->tree)) continue;
     auto restored = restore_epoch(store, *epoch->view, epoch->tree);
     if (!restored) return std::unexpected(std::move(restored.error()).in(fmt::format("epoch {} cannot be restored", info->epoch)));
     resumed_epoch_ = info->epoch;
@@ -278,7 +299,20 @@ Result<void> Supervisor::restore_program(store::Store& store) {
     return {};
   }
   if (damage) return std::unexpected(*damage);
+  if (comeback_) return failure("no checkpoint of before is left");
   return failure(fmt::format("group '{}' has no epoch {}", options_.name, options_.restore_epoch.value_or(0)));
+}
+
+/// Restores the program or starts it; none of this for one that was attached to.
+Result<void> Supervisor::begin_life(store::Store& store) {
+  if (!resume_) {
+    lineage_.begin(store.last_epoch() + 1);
+    return start_program(store);
+  }
+  if (comeback_) return come_back(store);
+  TRY(restore_program(store));
+  lineage_.begin(store.last_epoch());
+  return {};
 }
 
 }  // namespace perdure::supervisor

@@ -1,7 +1,5 @@
 #include "supervisor/history_report.h"
 
-#include <algorithm>
-
 #include "supervisor/writer.h"
 
 namespace perdure::supervisor {
@@ -24,13 +22,6 @@ nlohmann::json history_report(const store::Store& store) {
                       {"stored_bytes", info.stored_bytes}});
   }
   return epochs;
-}
-
-std::optional<store::EpochInfo> newest_until(const std::vector<store::EpochInfo>& history, int64_t realtime_ns) {
-  // The wall clock may have been set back between two of them.
-  const auto found = std::find_if(history.rbegin(), history.rend(), [&](const auto& info) { return info.realtime_ns <= realtime_ns; });
-  if (found == history.rend()) return {};
-  return *found;
 }
 
 }  // namespace perdure::supervisor

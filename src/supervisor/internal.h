@@ -7,11 +7,13 @@
 #include <array>
 #include <deque>
 #include <future>
+#include <set>
 
 #include "base/clock.h"
 #include "posix/wake_watch.h"
 #include "supervisor/attached_group.h"
 #include "supervisor/control.h"
+#include "supervisor/crashes.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/terminal.h"
 #include "supervisor/writer.h"
@@ -31,10 +33,23 @@ struct CheckpointRequest {
   int attempts = 0;
 };
 
+/// A group whose program crashed, on its way to the supervisor of its next life.
+struct Comeback {
+  std::unique_ptr<store::Store> store;  ///< kept, and with it the lock: nobody else takes the group over meanwhile
+  store::EpochNumber last_epoch;        ///< the newest to go on from
+  std::string crash;                    ///< what ended the program
+  Lineage lineage;
+  CrashRow row;
+};
+
+/// One life of a group: from its start or restore to its end, or to a crash that it is to come back from.
 class Supervisor {
  public:
-  explicit Supervisor(const RunOptions& options) : options_(options) {}
+  Supervisor(const RunOptions& options, std::optional<Comeback> comeback)
+      : options_(options), comeback_(std::move(comeback)), crash_row_(comeback_ ? comeback_->row : CrashRow()) {}
   Result<int> run();
+  /// After run(): what the next life begins with; absent when the group has ended.
+  std::optional<Comeback> comeback() { return std::move(comeback_); }
 
  private:
   Result<void> prepare_signals();
@@ -46,7 +61,10 @@ class Supervisor {
   Result<void> attach_process();
   Result<void> attach_or_leave_nothing(const store::Store& store);
   Result<void> start_program(store::Store& store);
+  bool may_restore(store::EpochNumber epoch) const;
+  Result<void> begin_life(store::Store& store);
   Result<void> restore_program(store::Store& store);
+  Result<void> come_back(store::Store& store);
   Result<void> restore_epoch(store::Store& store, const store::View& view, const posix::ObjectTree& tree);
   Result<int> loop();
   bool rest();
@@ -68,9 +86,14 @@ class Supervisor {
   nlohmann::json handle(const nlohmann::json& request);
   nlohmann::json status_report();
   void tell_writer_trouble(const Writer::Status& writer);
+  bool crashed() const;
+  bool plan_comeback();
+  void release_group();
   Result<void> record_end();
 
   const RunOptions& options_;
+  std::optional<Comeback> comeback_;  ///< while the life begins: what it comes back from; when it has ended: what the next one begins with
+  CrashRow crash_row_;
   std::string directory_;
   Fd signals_;
   uint64_t program_signal_mask_ = 0;
@@ -100,6 +123,9 @@ class Supervisor {
   bool resume_ = false;
   int root_pid_ = 0;
   std::optional<int> root_status_;
+  std::set<int> forwarded_;  ///< the signals that were passed on to the program
+  int64_t began_ns_ = 0;
+  Lineage lineage_;
   store::EpochNumber last_epoch_ = 0;
   store::EpochNumber resumed_epoch_ = 0;  ///< the epoch that this supervisor restored; 0: it started the program
   int64_t failing_since_ns_ = 0;

@@ -33,7 +33,7 @@ Result<int> Supervisor::run() {
   // What is said of a group that is not left behind cannot go to a file of its directory.
   if (options_.attach_pid != 0) TRY(attach_or_leave_nothing(*store));
   if (options_.detach) TRY(redirect_streams());
-  if (!attached_) TRY(resume_ ? restore_program(*store) : start_program(*store));
+  if (!attached_) TRY(begin_life(*store));
   if (attached_ || !resume_) capturer_->begin_with(TRY(store->changes_to_nothing()));
   TRY(store->set_property(kStateProperty, kStateLive));
   // Without the watch, a resting group is looked at once a period.
@@ -43,13 +43,18 @@ Result<int> Supervisor::run() {
   last_epoch_ = writer_->status().durable;
   status_report();
   control_ = TRY(ControlServer::start(control_socket_path(directory_), [this](const auto& request) { return handle(request); }));
+  began_ns_ = monotonic_ns();
   const auto status = loop();
   refuse_requests();
-  const Result<void> ended = status ? record_end() : std::unexpected(status.error());
+  if (status) release_group();
+  const bool comes_back = status && plan_comeback();
+  Result<void> ended = failure("the group has crashed and is being resumed: try again");
+  if (!comes_back) ended = status ? record_end() : std::unexpected(status.error());
   end_.set_value(ended);
   control_.reset();
-  writer_.reset();
-  if (!ended) return std::unexpected(ended.error());
+  auto kept = writer_->close();
+  if (comes_back) comeback_->store = std::move(kept);
+  else if (!ended) return std::unexpected(ended.error());
   return status;
 }
 
@@ -103,6 +108,8 @@ Result<int> Supervisor::loop() {
       next_ns = std::max(next_ns, monotonic_ns());
     }
     if (wanted[0].revents != 0) hear_from_init();
+    // What is left of its processes is no program any more.
+    if (crashed() && !init_died()) break;
     if (wanted[1].revents != 0) attached_ ? detach_on_signal() : forward_signals();
     if (wanted[2].revents != 0) accept_requests();
     if (!waiting_.empty()) serve_requests();
@@ -172,6 +179,7 @@ void Supervisor::forward_signals() {
 /// A key of the terminal means all that run in the foreground, as job control does; what somebody sent is for the program alone.
 void Supervisor::forward_signal(const signalfd_siginfo& information) {
   const int number = static_cast<int>(information.ssi_signo);
+  forwarded_.insert(number);
   const pid_t root = capturer_->host_pid_of(root_pid_);
   if (root <= 0) return;
   const pid_t process_group = ::getpgid(root);
@@ -248,7 +256,8 @@ void Supervisor::take_checkpoint() {
   status_report();
 }
 
-Result<void> Supervisor::record_end() {
+/// Ends what is left of the group, and makes durable what was taken of it.
+void Supervisor::release_group() {
   init_.reset();
   attached_.reset();
   terminal_.reset();
@@ -257,6 +266,9 @@ Result<void> Supervisor::record_end() {
     report_["pids"] = nlohmann::json::array();
   }
   if (!writer_->drain(kDurableTimeoutNs)) complain("the last checkpoints could not be written: " + writer_->status().error);
+}
+
+Result<void> Supervisor::record_end() {
   const bool audit_failed = writer_->status().audit_failed;
   Result<void> recorded;
   writer_->with_store([&](store::Store& store) { recorded = store.set_property(kStateProperty, kStateEnded); });
@@ -267,7 +279,5 @@ Result<void> Supervisor::record_end() {
   if (audit_failed) return failure(kAuditFailed);
   return {};
 }
-
-Result<int> run_group(const RunOptions& options) { return Supervisor(options).run(); }
 
 }  // namespace perdure::supervisor

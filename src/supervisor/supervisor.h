@@ -23,6 +23,7 @@ struct RunOptions {
   bool audit = false;
   bool strict = false;               ///< end the program when it cannot be persisted
   bool survive_supervisor = false;   ///< --on-supervisor-exit continue
+  bool resume_crashed = false;       ///< --on-crash resume
   std::set<std::string> disabled_kinds;
   bool detach = false;               ///< standard streams: nothing to read, and output to a file of the group's directory
   pid_t attach_pid = 0;              ///< `attach`: the process to persist (see check_attachable()); 0: `command` is started

@@ -30,13 +30,16 @@ Writer::Writer(std::unique_ptr<store::Store> store, Limits limits) : limits_(lim
   thread_ = std::thread([this] { run(); });
 }
 
-Writer::~Writer() {
+Writer::~Writer() { close(); }
+
+std::unique_ptr<store::Store> Writer::close() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
   }
   changed_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
+  return std::move(store_);
 }
 
 bool Writer::has_room() const {

@@ -56,6 +56,8 @@ class Writer {
   Status status() const;
   /// Runs `work` with the store while no append is under way.
   void with_store(const std::function<void(store::Store&)>& work);
+  /// Writes what is queued, or gives it up if that fails, and gives the store back; nothing else may be called afterwards.
+  std::unique_ptr<store::Store> close();
 
  private:
   struct Item {
