@@ -187,8 +187,8 @@ int renumber(bpf_program* program, bpf_prog_load_opts* options, long cookie) {
 
 }  // namespace
 
-KernelTypes::Renumbering::Renumbering(const KernelTypes& types) : handler_(-1) {
-  if (types.path() == nullptr) return;
+KernelTypes::Renumbering::Renumbering(const KernelTypes& types) : types_(types) {
+  if (!types.file_) return;
   LIBBPF_OPTS(libbpf_prog_handler_opts, options);
   // libbpf 1.1 frees its list of handlers twice when the last is taken from it: this one stays.
   libbpf_register_prog_handler("perdure", BPF_PROG_TYPE_SYSCALL, static_cast<bpf_attach_type>(0), &options);

@@ -19,11 +19,8 @@ class KernelTypes {
   /// Looks in /sys/kernel/btf/vmlinux for the types to which the relocations of an object (an ELF file) refer. Errors of reading.
   static Result<KernelTypes> named_in(std::span<const std::byte> object);
 
-  /// For bpf_object_open_opts::btf_custom_path, while this lives; nullptr where types may lie in a module: libbpf is to look by itself.
-  const char* path() const { return file_ ? path_.c_str() : nullptr; }
-
   /// While it lives, the numbers of types in programs of SEC("syscall") that are loaded become those that the kernel knows the types by: relocated
-  /// against the file they are its own. One at a time in a process.
+  /// against the file they are its own. One at a time in a process; must not outlive the KernelTypes.
   class Renumbering {
    public:
     explicit Renumbering(const KernelTypes& types);
@@ -31,8 +28,12 @@ class KernelTypes {
     Renumbering& operator=(const Renumbering&) = delete;
     ~Renumbering();
 
+    /// For bpf_object_open_opts::btf_custom_path. nullptr where types may lie in a module, or nothing is renumbered: libbpf is to look by itself.
+    const char* path() const { return handler_ >= 0 ? types_.path_.c_str() : nullptr; }
+
    private:
-    int handler_;
+    const KernelTypes& types_;
+    int handler_ = -1;
   };
 
  private:

@@ -196,7 +196,7 @@ Result<std::unique_ptr<Collector::Programs>> Collector::load(TaskLookup lookup) 
   const KernelTypes types = TRY(KernelTypes::named_in(std::span(object, object_bytes)));
   const KernelTypes::Renumbering renumbering(types);
   LIBBPF_OPTS(bpf_object_open_opts, options);
-  options.btf_custom_path = types.path();
+  options.btf_custom_path = renumbering.path();
   auto programs = std::make_unique<Programs>();
   programs->skeleton.reset(collect::open(&options));
   if (!programs->skeleton) return system_error("cannot read the BPF programs that read kernel state");
