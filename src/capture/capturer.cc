@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "capture/internal.h"
 #include "capture/mutation.h"
+#include "linux/group_init.h"
 #include "linux/process.h"
 #include "linux/remote.h"
 #include "posix/vdso.h"
@@ -89,7 +90,6 @@ Result<void> Capturer::find_foreign(const std::vector<posix::ThreadBrief>& threa
     for (size_t depth = 0; depth < by_pid.size() && ancestor->parent_tgid != 0 && by_pid.contains(ancestor->parent_tgid); ++depth) {
       ancestor = by_pid.at(ancestor->parent_tgid);
     }
-    constexpr uint32_t kInitPid = 1;
     if (ancestor->parent_tgid == 0 && ancestor->tgid != kInitPid) foreign_.insert(process->signal);
   }
   known_ = std::move(present);

@@ -22,7 +22,6 @@ namespace {
 
 using posix::Inode;
 
-constexpr std::string_view kDeleted = " (deleted)";
 constexpr unsigned kHugeSizeShift = 26;  // MFD_HUGE_SHIFT
 
 bool is_segment(const std::string& path) { return path.starts_with("/SYSV") && path.size() == 13 + kDeleted.size(); }

@@ -6,15 +6,12 @@
 #include "base/clock.h"
 #include "capture/internal.h"
 #include "capture/mutation.h"
+#include "linux/group_init.h"
 #include "linux/process.h"
 #include "posix/blocked_syscall.h"
 #include "posix/task_capture.h"
 
 namespace perdure::capture {
-
-namespace {
-constexpr int kShepherdPid = 2;
-}
 
 Result<void> Capturer::build_records(PausedState& state) {
   posix::Group& group = *state.records[posix::kGroupObject].mutable_group();
@@ -60,7 +57,7 @@ Result<void> Capturer::read_directories(PausedState& state) {
     context->second.set_umask(directories->umask);
     context->second.set_working_directory(TRY(read_link(fmt::format("/proc/{}/cwd", host_pid))));
     context->second.set_root_directory(TRY(read_link(fmt::format("/proc/{}/root", host_pid))));
-    if (context->second.working_directory().ends_with(" (deleted)")) {
+    if (context->second.working_directory().ends_with(kDeleted)) {
       return failure(fmt::format("process {}: its working directory '{}' was removed: this cannot be persisted", brief.tgid, context->second.working_directory()));
     }
   }

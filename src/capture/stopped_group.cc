@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "base/clock.h"
+#include "linux/group_init.h"
 #include "linux/process.h"
 #include "posix/blocked_syscall.h"
 #include "posix/half_done_transfer.h"
@@ -26,8 +27,6 @@ constexpr uint32_t kTaskStopped = 0x4;
 constexpr uint32_t kTaskTraced = 0x8;
 constexpr uint32_t kTaskParked = 0x40;
 constexpr uint32_t kTaskExiting = 0x4;  // PF_EXITING
-constexpr int kInitPid = 1;
-constexpr int kShepherdPid = 2;
 constexpr useconds_t kUninterruptibleStepUs = 100;
 /// For as long what is still on its way to a stop is awaited, to be mended there.
 constexpr int64_t kMendPatienceNs = 1'000'000'000;

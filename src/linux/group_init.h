@@ -15,6 +15,9 @@
 
 namespace perdure {
 
+/// In every group's PID namespace: its init, and the shepherd, which starts or restores the program and is the parent of it.
+inline constexpr int kInitPid = 1, kShepherdPid = 2;
+
 /// What the group's clocks show when it starts, in nanoseconds; absent: as the machine's.
 struct GroupClocks {
   int64_t monotonic_ns;

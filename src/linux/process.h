@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/fd.h"
@@ -42,6 +43,8 @@ size_t read_pieces(pid_t pid, std::span<const RemotePiece> pieces, std::byte* to
 /// The contents of a (small) file, as /proc gives them.
 Result<std::string> read_file(const std::string& path);
 Result<std::string> read_link(const std::string& path);
+/// What stands behind a path of /proc that has no name any more (proc(5)).
+inline constexpr std::string_view kDeleted = " (deleted)";
 /// Replaces the contents of an existing file (a /proc or cgroup knob).
 Result<void> write_file(const std::string& path, const std::string& contents);
 

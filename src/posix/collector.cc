@@ -25,7 +25,7 @@ namespace {
 /// For as long mappings that somebody else is changing are read again; khugepaged copies a huge page meanwhile.
 constexpr int64_t kLockedPatienceNs = 10'000'000;
 
-struct SkeletonDeleter {
+struct CollectDeleter {
   void operator()(::collect* skeleton) const { collect::destroy(skeleton); }
 };
 
@@ -167,7 +167,7 @@ std::string watched_path(const InotifyWatchRecord& watch) { return joined(reinte
 std::string path_in_file_system(const FilePathRecord& path) { return joined(reinterpret_cast<const char*>(&path + 1), path.path_bytes); }
 
 struct Collector::Programs {
-  std::unique_ptr<::collect, SkeletonDeleter> skeleton;
+  std::unique_ptr<::collect, CollectDeleter> skeleton;
   int locate_namespace, locate_cgroup, tasks_brief, tasks, thread_signals, process_signals, timers, semaphore_undos, files, mappings,
       credentials, socket_queue, waiting_connection, in_flight, message_queue, userfaultfd, memory;
 };

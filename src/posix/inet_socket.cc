@@ -20,7 +20,6 @@ namespace perdure::posix {
 namespace {
 
 constexpr uint32_t kAddressLock = 4;  // SOCK_BINDADDR_LOCK: bind() gave it
-constexpr int kBothDirections = 3;
 constexpr int kResetTimeoutMs = 1000;
 constexpr int64_t kBindTimeoutNs = 5 * kNanosecondsPerSecond;
 constexpr useconds_t kBindStepUs = 2000;

@@ -21,7 +21,6 @@ namespace {
 
 constexpr uint64_t kChunkPages = 1024;
 constexpr std::string_view kMemfdPrefix = "/memfd:";
-constexpr std::string_view kDeleted = " (deleted)";
 constexpr mode_t kPermissions = 07777;
 
 /// Shared memory mapped into this process for as long as this exists.

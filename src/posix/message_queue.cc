@@ -13,7 +13,6 @@ namespace perdure::posix {
 
 namespace {
 
-constexpr uint64_t kMessageQueueMagic = 0x19800202;
 
 class MessageQueueKind final : public FileKind {
  public:

@@ -11,6 +11,8 @@
 
 namespace perdure::posix {
 
+inline constexpr uint64_t kMessageQueueMagic = 0x19800202;  ///< of their file system (linux/magic.h lacks it: ipc/mqueue.c)
+
 /// All but the name.
 void describe_message_queue(const MessageQueue& source, const struct stat& status, record::MessageQueue& record);
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include "linux/process.h"
 #include "posix/file_kind.h"
 #include "posix/kinds.h"
 
@@ -19,7 +20,7 @@ class PathDescriptorKind final : public FileKind {
     PathDescriptor& place = *file.mutable_path_descriptor();
     place.set_path(TRY(context.path_of(source)));
     place.set_inode_number(source.record.inode_number);
-    if (place.path().starts_with('/') && !place.path().ends_with(" (deleted)")) return {};
+    if (place.path().starts_with('/') && !place.path().ends_with(kDeleted)) return {};
     if (!S_ISREG(source.record.inode_mode)) return failure(fmt::format("'{}' has no name any more", place.path()));
     place.set_inode(TRY(context.inode_object(source, place.path())));
     return {};

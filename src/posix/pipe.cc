@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "linux/process.h"
 #include "posix/file_kind.h"
 #include "posix/kinds.h"
 
@@ -19,7 +20,6 @@ namespace {
 // PIPE_BUF_FLAG_* of include/linux/pipe_fs_i.h
 constexpr uint32_t kPacketBuffer = 0x08;
 constexpr uint32_t kMergeableBuffer = 0x10;
-constexpr std::string_view kDeleted = " (deleted)";
 
 Result<void> capture_buffers(const FileSource& source, Pipe& pipe) {
   const PipeRecord* state = source.table.pipes.find(source.record.inode);

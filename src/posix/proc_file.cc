@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "linux/process.h"
 #include "posix/file_kind.h"
 #include "posix/kinds.h"
 
@@ -22,7 +23,7 @@ class ProcFileKind final : public FileKind {
 
   Result<void> capture(const FileSource& source, CaptureContext& context, OpenFile& file) const override {
     const std::string path = TRY(context.path_of(source));
-    if (path.ends_with(" (deleted)")) return failure(fmt::format("'{}' is of a process that is gone", path));
+    if (path.ends_with(kDeleted)) return failure(fmt::format("'{}' is of a process that is gone", path));
     file.mutable_proc_file()->set_path(path);
     return {};
   }

@@ -8,13 +8,13 @@
 
 #include "posix/file_kind.h"
 #include "posix/kinds.h"
+#include "posix/message_queues.h"
 
 namespace perdure::posix {
 
 namespace {
 
 constexpr uint64_t kPidfsMagic = 0x50494446;
-constexpr uint64_t kMessageQueueMagic = 0x19800202;
 /// File systems whose files look regular and are something else.
 constexpr std::array<uint64_t, 6> kOtherFileSystems{ANON_INODE_FS_MAGIC, NSFS_MAGIC,        PROC_SUPER_MAGIC,
                                                     kPidfsMagic,         kMessageQueueMagic, SECRETMEM_MAGIC};

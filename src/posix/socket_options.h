@@ -15,6 +15,8 @@
 
 namespace perdure::posix {
 
+inline constexpr uint32_t kBothDirections = 3;  ///< of a shutdown, as SocketRecord tells it
+
 /// The options of the sockets of a group, asked for by getsockopt() when a socket is first met and when what BPF shows of them has changed.
 class SocketOptionCache {
  public:

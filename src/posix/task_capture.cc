@@ -12,6 +12,7 @@
 #include <map>
 #include <set>
 
+#include "linux/group_init.h"
 #include "posix/blocked_syscall.h"
 #include "posix/extended_state.h"
 #include "posix/vm_flags.h"
@@ -29,7 +30,6 @@ constexpr uint32_t kMachineCheckKillEarly = 0x08000000;  // PF_MCE_EARLY
 constexpr uint32_t kInputOutputFlusher = 0x00080000 | 0x00100000;  // PF_MEMALLOC_NOIO and PF_LOCAL_THROTTLE: PR_SET_IO_FLUSHER
 constexpr uint32_t kDeadlinePolicy = 6;
 constexpr uint64_t kSyscallWorkSeccomp = 1;
-constexpr uint32_t kShepherdPid = 2;
 
 std::unexpected<Error> refuse(const ThreadRecord& thread, std::string_view what) {
   return failure(fmt::format("thread {} ({}) {}: this cannot be persisted", thread.brief.tid, thread.comm, what));

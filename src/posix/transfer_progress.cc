@@ -8,7 +8,6 @@ namespace perdure::posix {
 
 namespace {
 
-constexpr uint64_t kTransferLimit = 0x7ffff000;  // MAX_RW_COUNT: the kernel transfers no more in one call
 
 /// A struct iov_iter that may or may not lie at a place on the stack.
 struct Candidate {

@@ -11,6 +11,8 @@
 
 namespace perdure::posix {
 
+inline constexpr uint64_t kTransferLimit = 0x7ffff000;  ///< MAX_RW_COUNT: the kernel transfers no more in one call
+
 /// One piece of user memory that a system call transfers.
 struct UserBuffer {
   uint64_t address;

@@ -15,7 +15,6 @@ namespace perdure::posix {
 
 namespace {
 
-constexpr int kBothDirections = 3;
 constexpr int kLargestSendBuffer = 1 << 30;
 
 /// A message ready to be sent. Move only: it points into itself.

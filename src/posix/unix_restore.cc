@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "linux/group_init.h"
 #include "linux/stand_in.h"
 #include "posix/restore_context.h"
 #include "posix/unix_name.h"
@@ -15,10 +16,9 @@ namespace perdure::posix {
 
 namespace {
 
-constexpr int kLastScaffoldPid = 2;  // init and the shepherd exist already
 
 Identity identity_of(const PeerCredentials& credentials) {
-  return {credentials.pid() <= kLastScaffoldPid ? 0 : credentials.pid(), credentials.uid(), credentials.gid()};
+  return {credentials.pid() <= kShepherdPid ? 0 : credentials.pid(), credentials.uid(), credentials.gid()};
 }
 
 Result<Fd> new_socket(int type) {

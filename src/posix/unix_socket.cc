@@ -17,7 +17,6 @@ namespace {
 
 constexpr uint32_t kConnected = 1;   // TCP_ESTABLISHED: UNIX sockets use the names of TCP's states
 constexpr uint32_t kListening = 10;  // TCP_LISTEN
-constexpr std::string_view kDeleted = " (deleted)";
 
 const SocketRecord* unix_socket_of(const FileSource& source) {
   if (source.record.kind != kSocketFile) return nullptr;

@@ -8,7 +8,7 @@ namespace perdure::posix {
 
 namespace {
 
-struct SkeletonDeleter {
+struct WakeDeleter {
   void operator()(::wake* skeleton) const { wake__destroy(skeleton); }
 };
 struct RingDeleter {
@@ -20,7 +20,7 @@ int take(void*, void*, size_t) { return 0; }
 }  // namespace
 
 struct WakeWatch::Program {
-  std::unique_ptr<::wake, SkeletonDeleter> skeleton;
+  std::unique_ptr<::wake, WakeDeleter> skeleton;
   std::unique_ptr<ring_buffer, RingDeleter> ring;
   bool attached = false;
 };

@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "linux/group_init.h"
 #include "posix/scheduling.h"
 #include "restore/rebuild.h"
 
@@ -17,8 +18,6 @@ namespace perdure::restore {
 
 namespace {
 
-constexpr int kInitPid = 1;
-constexpr int kShepherdPid = 2;
 /// So that whoever is born of it can share its parent's descriptor table.
 constexpr bool kStandInShares = true;
 /// Below the red zone of a bare task's stack, where nothing lives.

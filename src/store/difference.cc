@@ -5,7 +5,7 @@
 namespace perdure::store {
 namespace {
 
-constexpr size_t kLargestRead = 4096;  // pages
+constexpr size_t kLongestRun = 4096;  // pages
 
 /// Pages of one space that follow each other.
 struct Run {
@@ -28,7 +28,7 @@ Result<void> put_pages(SpaceId space, const PageTree& from, const PageTree& to, 
   to.for_each([&](uint64_t page, const PageEntry& entry) {
     const auto present = from.find(page);
     if (present && present->location == entry.location) return true;
-    if (page != run.first + run.entries.size() || run.entries.size() == kLargestRead) {
+    if (page != run.first + run.entries.size() || run.entries.size() == kLongestRun) {
       put = put_run(space, run, reader, changes);
       run = {page, {}};
     }

@@ -6,10 +6,10 @@ namespace perdure::store {
 namespace {
 
 constexpr char kFile[] = "durable";
-constexpr uint64_t kMagic = 0x6172754472647250;  // "PrdrDura"
+constexpr uint64_t kMarkMagic = 0x6172754472647250;  // "PrdrDura"
 
 struct Note {
-  uint64_t magic = kMagic;
+  uint64_t magic = kMarkMagic;
   uint64_t epoch = 0;
   uint64_t checksum = 0;  ///< over the epoch, seeded with the store's id
 };
@@ -28,7 +28,7 @@ std::optional<EpochNumber> DurableMark::read(Storage& storage, const StoreId& st
   if (!contents || contents->size() != sizeof(Note)) return std::nullopt;
   Note note;
   std::memcpy(&note, contents->data(), sizeof note);
-  if (note.magic != kMagic || note.checksum != make_note(store_id, note.epoch).checksum) return std::nullopt;
+  if (note.magic != kMarkMagic || note.checksum != make_note(store_id, note.epoch).checksum) return std::nullopt;
   return note.epoch;
 }
 

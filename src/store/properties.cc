@@ -9,7 +9,7 @@
 namespace perdure::store {
 namespace {
 
-constexpr std::string_view kMagic = "PrdrProp";
+constexpr std::string_view kPropertyMagic = "PrdrProp";
 
 constexpr std::string_view kPrefix = "property.";
 
@@ -62,7 +62,7 @@ Result<void> overwrite(Storage& storage, const std::string& name, std::string co
 
 Result<void> write_property(Storage& storage, const StoreId& store_id, const std::string& name, const std::string& value) {
   const uint64_t checksum = checksum_of(store_id, name, value);
-  std::string contents(kMagic);
+  std::string contents(kPropertyMagic);
   contents.append(reinterpret_cast<const char*>(&checksum), sizeof checksum);
   contents += value;
   auto replaced = replace_file(storage, property_file(name), contents);
@@ -76,8 +76,8 @@ Result<std::optional<std::string>> read_property(Storage& storage, const StoreId
   if (!contents) return std::unexpected(std::move(contents).error());
   constexpr size_t kHead = 16;
   uint64_t checksum = 0;
-  if (contents->size() >= kHead) std::memcpy(&checksum, contents->data() + kMagic.size(), sizeof checksum);
-  if (contents->size() < kHead || !contents->starts_with(kMagic) ||
+  if (contents->size() >= kHead) std::memcpy(&checksum, contents->data() + kPropertyMagic.size(), sizeof checksum);
+  if (contents->size() < kHead || !contents->starts_with(kPropertyMagic) ||
       checksum != checksum_of(store_id, name, std::string_view(*contents).substr(kHead)))
     return failure(storage.path(property_file(name)) + ": damaged");
   return contents->substr(kHead);
