@@ -24,6 +24,7 @@ CLONE_NEWTIME = 0x80
 CLONE_NEWNS = 0x20000
 CLONE_NEWIPC = 0x08000000
 MS_REC, MS_PRIVATE = 0x4000, 1 << 18
+MNT_DETACH = 2
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 libc = ctypes.CDLL(None, use_errno=True)
@@ -162,6 +163,13 @@ def enter_private_namespaces():
     _call("unshare", CLONE_NEWNS | CLONE_NEWIPC)
     _call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
     _call("mount", b"tmpfs", b"/dev/shm", b"tmpfs", 0, b"mode=1777")
+
+
+def unmount_below(directory):
+    """What a program has mounted there, in this process's mount namespace."""
+    points = [line.split()[1] for line in pathlib.Path("/proc/self/mounts").read_text().splitlines()]
+    for point in reversed([point for point in points if point.startswith(f"{directory}/")]):
+        _call("umount2", point.encode(), MNT_DETACH)
 
 
 def simulate_reboot(former_pids):

@@ -191,6 +191,7 @@ def run_worker(program, mode, kind):
             result = {"status": "failed", "phase": failure.phase, "text": f"{failure}\n{collect_errors(group)}".strip()}
         finally:
             gone = harness.kill_descendants()
+            harness.unmount_below(directory)
     if not gone:
         result = {"status": "failed", "phase": "cleaning up", "text": f"processes survive SIGKILL: {harness.descendants(os.getpid())}"}
     return result
