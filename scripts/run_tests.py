@@ -125,7 +125,7 @@ def run_ctest(directory, stage, tally, environment=None):
 
 
 def build_sanitized(name, flags, targets):
-    options = ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_COMPILE_WARNING_AS_ERROR=OFF", "-DCMAKE_UNITY_BUILD_BATCH_SIZE=16", f"-DCMAKE_CXX_FLAGS={flags} -O1 -fno-omit-frame-pointer"]
+    options = ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_COMPILE_WARNING_AS_ERROR=OFF", "-DCMAKE_UNITY_BUILD_BATCH_SIZE=16", f"-DCMAKE_CXX_FLAGS={flags} -O0 -fno-omit-frame-pointer"]
     build.build(f"build-{name}", options, targets, f"the unit tests with {flags.split()[0]}")
 
 
