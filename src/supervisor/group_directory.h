@@ -43,6 +43,5 @@ inline constexpr const char* kStateProperty = "state";
 inline constexpr const char* kStateLive = "live";
 inline constexpr const char* kStateEnded = "ended";
 inline constexpr const char* kCommandProperty = "command";
-inline constexpr const char* kEndProperty = "end";
 
 }  // namespace perdure::supervisor
