@@ -1,5 +1,6 @@
 #include "linux/bpf_types.h"
 
+#include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
