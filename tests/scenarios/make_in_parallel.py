@@ -2,7 +2,8 @@
 """`make -j3` compiling C, killed twice in the middle of its run: it ends as if nothing had happened, and the program it built works.
 
 Files outside the group are not rolled back: hence -pipe, since a temporary file that the compiler removes between the last checkpoint and the crash is
-not there any more afterwards; and hence the link, since make takes a half-written object of after the checkpoint for one that is done.
+not there any more afterwards; and hence the link, since make takes a half-written object of after the checkpoint for one that is done. A compiler that
+goes on from before it opened its output makes a new file, which takes the place of what was linked before the crash.
 """
 
 import pathlib
@@ -20,7 +21,7 @@ objects := $(patsubst %,unit%.o,$(shell seq 1 {files}))
 program: $(objects) main.o
 \t/usr/bin/gcc -pipe -o $@ $^
 %.o: %.c
-\t/usr/bin/gcc -pipe -O2 -c -o $@.part $< && {{ ln $@.part $@ 2>/dev/null || test $@.part -ef $@; }}
+\t/usr/bin/gcc -pipe -O2 -c -o $@.part $< && {{ ln -f $@.part $@ 2>/dev/null || test $@.part -ef $@; }}
 """
 
 
