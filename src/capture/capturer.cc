@@ -320,6 +320,8 @@ void Capturer::forget_known() {
   for (auto& [mm, space] : spaces_) space->mapped = false;
   paths_.clear();
   watched_paths_.clear();
+  known_directories_.clear();
+  known_executables_.clear();
   file_systems_.clear();
   socket_options_ = {};
 }

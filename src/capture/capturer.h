@@ -181,6 +181,8 @@ class Capturer {
   Result<void> read_stopped(StoppedGroup& group, PausedState& state, Checkpoint& checkpoint);
   Result<posix::TaskTable> group_tasks();
   Result<void> read_directories(PausedState& state);
+  Result<posix::FileSystemContext> directories_of(const posix::FileSystemContextRecord& source, pid_t host_pid);
+  Result<posix::ObjectId> executable_of(const posix::AddressSpaceRecord& source, pid_t host_pid, PausedState& state);
   Result<posix::BlockedCall> blocked_call(const posix::ThreadRecord& thread, int64_t now_ns);
   Result<void> read_calls(PausedState& state);
   Result<std::optional<posix::BlockedCall>> continued_call(const posix::TaskTable& tasks, const posix::ThreadRecord& thread, int64_t now_ns);
@@ -255,6 +257,12 @@ class Capturer {
     std::string path;
     bool inode_known = false;  ///< its inode's record of the last epoch is still right
   };
+  struct KnownDirectories {
+    std::array<uint64_t, 6> place{};  ///< dentries, mounts and signatures; zeros: not known
+    posix::FileSystemContext context;
+  };
+  std::map<uint64_t, KnownDirectories> known_directories_;         ///< by fs_struct address
+  std::map<uint64_t, std::array<uint64_t, 3>> known_executables_;  ///< by mm address: inode, its number, signature
   posix::SocketOptionCache socket_options_;
   KnownPath& known_path(const posix::FileRecord& file);
   std::map<uint64_t, KnownPath> paths_;  ///< by file address

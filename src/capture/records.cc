@@ -48,20 +48,46 @@ Result<void> Capturer::read_directories(PausedState& state) {
     const auto* directories = state.tasks.file_system_contexts.find(brief.fs);
     const auto* space = state.tasks.address_spaces.find(brief.mm);
     if (directories == nullptr || space == nullptr) return failure(fmt::format("process {} could not be read whole", brief.tgid));
-    if (!state.executables.contains(brief.mm)) {
-      state.executables[brief.mm] = TRY(inode_at(fmt::format("/proc/{}/exe", host_pid), space->executable_file_inode_address,
-                                                 space->executable_inode, false, state));
+    if (!state.executables.contains(brief.mm)) state.executables[brief.mm] = TRY(executable_of(*space, host_pid, state));
+    if (state.directories.contains(brief.fs)) continue;
+    posix::FileSystemContext context = TRY(directories_of(*directories, host_pid));
+    if (context.working_directory().ends_with(kDeleted)) {
+      return failure(fmt::format("process {}: its working directory '{}' was removed: this cannot be persisted", brief.tgid, context.working_directory()));
     }
-    const auto [context, fresh] = state.directories.try_emplace(brief.fs);
-    if (!fresh) continue;
-    context->second.set_umask(directories->umask);
-    context->second.set_working_directory(TRY(read_link(fmt::format("/proc/{}/cwd", host_pid))));
-    context->second.set_root_directory(TRY(read_link(fmt::format("/proc/{}/root", host_pid))));
-    if (context->second.working_directory().ends_with(kDeleted)) {
-      return failure(fmt::format("process {}: its working directory '{}' was removed: this cannot be persisted", brief.tgid, context->second.working_directory()));
-    }
+    context.set_umask(directories->umask);
+    state.directories.emplace(brief.fs, std::move(context));
   }
+  std::erase_if(known_directories_, [&](const auto& known) { return !state.directories.contains(known.first); });
+  std::erase_if(known_executables_, [&](const auto& known) { return !state.executables.contains(known.first); });
   return {};
+}
+
+Result<posix::FileSystemContext> Capturer::directories_of(const posix::FileSystemContextRecord& source, pid_t host_pid) {
+  KnownDirectories& known = known_directories_[source.fs];
+  const std::array place{source.root_dentry,    source.root_mount,          source.directory_dentry,
+                         source.directory_mount, source.root_signature,      source.directory_signature};
+  if (known.place == place) return known.context;
+  known.place = {};
+  known.context.set_working_directory(TRY(read_link(fmt::format("/proc/{}/cwd", host_pid))));
+  known.context.set_root_directory(TRY(read_link(fmt::format("/proc/{}/root", host_pid))));
+  known.place = place;
+  return known.context;
+}
+
+/// One that lies outside of the store, and is where it was, needs no second look.
+Result<posix::ObjectId> Capturer::executable_of(const posix::AddressSpaceRecord& source, pid_t host_pid, PausedState& state) {
+  const uint64_t address = source.executable_file_inode_address;
+  const std::array place{address, source.executable_inode, source.executable_signature};
+  const posix::ObjectId number = identities_.of(ObjectKind::inode, address, source.executable_inode);
+  const auto last = inodes_.find(number);
+  if (const auto known = known_executables_.find(source.mm); known != known_executables_.end() && known->second == place && last != inodes_.end()) {
+    if (state.inodes.try_emplace(address, number).second) state.records[number] = last->second;
+    return number;
+  }
+  known_executables_.erase(source.mm);
+  const posix::ObjectId found = TRY(inode_at(fmt::format("/proc/{}/exe", host_pid), address, source.executable_inode, false, state));
+  if (!state.memory_inodes.contains(found) && !state.read_only_memory.contains(found)) known_executables_.emplace(source.mm, place);
+  return found;
 }
 
 Result<void> Capturer::build_tasks(PausedState& state) {

@@ -29,8 +29,8 @@ struct AddressSpaceRecord {
   uint64_t local_descriptor_table;    ///< presence of an LDT
   uint64_t protection_keys;           ///< allocated, one bit each
   uint64_t aio_contexts;              ///< io_setup() rings: presence of a table, contexts may be none
-  uint64_t executable_inode, executable_device, executable_file_inode_address;
-  uint64_t executable_mtime_ns;
+  uint64_t executable_inode, executable_file_inode_address;
+  uint64_t executable_signature;      ///< changes when the file or a directory above it is renamed or unlinked
   uint32_t thp_disabled;              ///< PR_SET_THP_DISABLE, as PR_GET_THP_DISABLE tells it: 1, or 3 with PR_THP_DISABLE_EXCEPT_ADVISED
   uint32_t futex_slots;               ///< PR_FUTEX_HASH_SET_SLOTS; kNoFutexSlots where the kernel chose
   uint64_t address_tags;              ///< bits of addresses that are ignored: 0 without linear address masking
@@ -62,6 +62,7 @@ struct MappingRecord {
 
 #ifdef __bpf__
 #include "posix/output.bpf.h"
+#include "posix/path.bpf.h"
 #include "posix/task.bpf.h"
 
 static __always_inline int64_t modification_time_ns(struct inode *inode) {
@@ -168,8 +169,7 @@ static __always_inline void fill_executable(struct mm_struct *mm, struct Address
   struct inode *inode = file ? file->f_inode : NULL;
   record->executable_file_inode_address = (uint64_t)inode;
   record->executable_inode = inode ? inode->i_ino : 0;
-  record->executable_device = inode ? inode->i_sb->s_dev : 0;
-  record->executable_mtime_ns = inode ? modification_time_ns(inode) : 0;
+  record->executable_signature = file ? path_signature(ADDRESS(file, f_path.dentry)) : 0;
 }
 
 static __noinline int put_address_space(struct Pass *pass, uint64_t task_address) {

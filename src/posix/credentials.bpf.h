@@ -37,6 +37,7 @@ struct FileSystemContextRecord {
   uint64_t fs;
   uint32_t umask, users;
   uint64_t root_dentry, root_mount, directory_dentry, directory_mount;  ///< identities
+  uint64_t root_signature, directory_signature;  ///< change when one of them or a directory above it is renamed or removed
 };
 
 #ifdef __cplusplus
@@ -45,6 +46,7 @@ struct FileSystemContextRecord {
 
 #ifdef __bpf__
 #include "posix/output.bpf.h"
+#include "posix/path.bpf.h"
 
 enum { kGroupLimit = 65536, kGroupBytesLimit = kGroupLimit * 4 };
 
@@ -119,6 +121,8 @@ static __noinline int put_file_system_context(struct Pass *pass, uint64_t fs_add
   record->root_mount = (uint64_t)fs->root.mnt;
   record->directory_dentry = (uint64_t)fs->pwd.dentry;
   record->directory_mount = (uint64_t)fs->pwd.mnt;
+  record->root_signature = path_signature(ADDRESS(fs, root.dentry));
+  record->directory_signature = path_signature(ADDRESS(fs, pwd.dentry));
   finish_record(pass, &record->header, kFileSystemContextRecord, sizeof(*record));
   mark_seen(pass, fs_address);
   return 1;

@@ -60,6 +60,7 @@ struct FileRecord {
 #ifdef __bpf__
 #include "posix/address_space.bpf.h"
 #include "posix/output.bpf.h"
+#include "posix/path.bpf.h"
 #include "posix/task.bpf.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -80,8 +81,6 @@ struct tty_file_private {
 };
 #pragma clang attribute pop
 
-#define kSignatureFactor 0x9E3779B97F4A7C15ull
-enum { kPathDepthLimit = 64 };
 enum {
   kTmpfsMagic = 0x01021994,
   kAnonymousInodeMagic = 0x09041934,
@@ -175,19 +174,6 @@ static __always_inline uint32_t kind_of(struct file *file, struct FileRecord *re
   if (record->filesystem_magic == kSockfsMagic) return kSocketFile;
   if ((record->inode_mode & kFileTypeMask) == kFifo) return kPipeFile;
   return is_terminal(file, record->inode_mode) ? kTerminalFile : kOtherFile;
-}
-
-/// A sum over the names from the dentry up to its file system's root: cheap enough to tell at each epoch that a path is what it was.
-static __noinline uint64_t path_signature(uint64_t dentry) {
-  uint64_t sum = 0;
-  REPEAT(kPathDepthLimit) {
-    uint64_t parent = word_at(dentry + FIELD_OFFSET(dentry, d_parent));
-    if (parent == dentry || !parent) break;
-    bool has_name = word_at(dentry + FIELD_OFFSET(dentry, d_hash.pprev)) != 0;
-    sum = (sum ^ dentry) * kSignatureFactor + word_at(dentry + FIELD_OFFSET(dentry, d_name.hash_len)) + has_name;
-    dentry = parent;
-  }
-  return sum;
 }
 
 static __always_inline void fill_file(struct file *file, struct FileRecord *record, uint32_t level) {
