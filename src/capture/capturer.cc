@@ -190,6 +190,7 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   PausedState state;
   std::vector<posix::ThreadBrief> stopped_threads;
   identities_.begin();
+  ++attempt_;
   outside_files_.begin(realtime_ns());
   const int64_t begin_ns = monotonic_ns();
   int64_t read_ns = 0;
@@ -299,6 +300,10 @@ Result<std::shared_ptr<const Audit>> Capturer::audit(StoppedGroup& group, Paused
   TRY(build_records(state));
   auto audit = std::make_shared<Audit>();
   forget_known();
+  // What is kept by them goes on being kept, for the audits to come to tell whether it is right.
+  const auto known_files = known_files_;
+  auto known_tables = std::exchange(known_tables_, {});
+  ++attempt_;
   PausedState again;
   again.now_ns = state.now_ns;
   again.boottime_ns = state.boottime_ns;
@@ -309,6 +314,9 @@ Result<std::shared_ptr<const Audit>> Capturer::audit(StoppedGroup& group, Paused
   if (pending_signals(again.records) != pending_signals(state.records)) {
     return passing_failure("a timer expired during the audit", Retry::at_once);
   }
+  for (const auto& [address, file] : known_files) known_files_.at(address) = file;
+  known_tables_ = std::move(known_tables);
+  --attempt_;
   for (const auto& [mm, space] : spaces_) TRY(audit->pages.add_space(*space->tracked, space->id));
   for (const posix::ObjectId id : again.memory_inodes) TRY(audit->pages.add_inode(memory_inodes_.at(id)->pages.file(), id));
   audit->records = std::move(again.records);
@@ -322,27 +330,64 @@ void Capturer::forget_known() {
   watched_paths_.clear();
   known_directories_.clear();
   known_executables_.clear();
+  for (const auto& [id, inode] : inodes_) inodes_looked_at_.insert(id);
   file_systems_.clear();
   socket_options_ = {};
 }
 
 /// Everything that differs from the last records goes into the pending changes.
 void Capturer::diff_records(PausedState& state) {
-  std::map<posix::ObjectId, std::string> records;
+  std::string bytes;
   for (const auto& [id, object] : state.records) {
-    std::string bytes = object.SerializeAsString();
-    const auto last = last_records_.find(id);
-    if (last == last_records_.end() || last->second != bytes) pending_.put_object(id, bytes);
-    records.emplace_hint(records.end(), id, std::move(bytes));
+    object.SerializeToString(&bytes);
+    const auto [last, fresh] = last_records_.try_emplace(id);
+    last->second.met = true;
+    if (!fresh && last->second.bytes == bytes) continue;
+    pending_.put_object(id, bytes);
+    std::swap(last->second.bytes, bytes);
   }
-  for (const auto& [id, bytes] : last_records_) {
-    if (!records.contains(id)) pending_.erase_object(id);
+  const auto keep = [&](posix::ObjectId id) {
+    if (const auto last = last_records_.find(id); last != last_records_.end()) last->second.met = true;
+  };
+  for (const posix::ObjectId id : state.kept) keep(id);
+  for (const auto& [address, file] : known_files_) {
+    if (file.met != attempt_ || !file.kept) continue;
+    identities_.meet(*file.identity);
+    keep(file.identity->number);
   }
-  last_records_ = std::move(records);
-  inodes_.clear();
+  for (auto at = last_records_.begin(); at != last_records_.end();) {
+    const bool met = std::exchange(at->second.met, false);
+    if (!met) pending_.erase_object(at->first);
+    at = met ? std::next(at) : last_records_.erase(at);
+  }
+  remember(state);
+}
+
+/// What the next epoch may keep.
+void Capturer::remember(PausedState& state) {
+  std::erase_if(inodes_, [&](const auto& inode) { return !state.kept.contains(inode.first) && !state.records.contains(inode.first); });
   for (auto& [id, object] : state.records) {
-    if (object.has_inode()) inodes_.emplace(id, std::move(object));
+    if (object.has_inode()) inodes_.insert_or_assign(id, std::move(object));
   }
+  inodes_looked_at_.clear();
+  for (auto& captured : state.captured_files) {
+    captured.file->can_be_kept = captured.can_be_kept;
+    captured.file->questions = std::move(captured.questions);
+    captured.file->kind = captured.kind;
+  }
+  for (auto& [address, table] : state.tables) {
+    KnownTable& known = known_tables_[address];
+    known.is_plain = table.locks.size() == 0 && table.directory_watches.size() == 0;
+    known.read = std::move(table);
+    known.files = std::move(state.table_files.at(address));
+  }
+  std::erase_if(known_tables_, [&](const auto& table) { return table.second.met != attempt_; });
+  const size_t closed = std::erase_if(known_files_, [&](const auto& file) { return file.second.met != attempt_; });
+  if (closed == 0) return;
+  std::erase_if(paths_, [&](const auto& path) { return !known_files_.contains(path.first); });
+  std::unordered_set<uint64_t> sockets;
+  for (const auto& [address, file] : known_files_) sockets.insert(file.socket);
+  socket_options_.forget_all_but(sockets);
 }
 
 Result<posix::TaskTable> Capturer::group_tasks() {

@@ -11,10 +11,13 @@
 #include <set>
 #include <span>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "base/result.h"
 #include "capture/audit.h"
 #include "capture/identities.h"
+#include "capture/known_files.h"
 #include "capture/outside_files.h"
 #include "capture/sleeps.h"
 #include "capture/stopped_group.h"
@@ -158,7 +161,14 @@ class Capturer {
   Result<void> read_closed_message_queues(PausedState& state);
   Result<std::map<uint64_t, std::string>> list_message_queues();
   Result<posix::ObjectId> message_queue_object(uint64_t inode, const std::string& name, const std::string& link, PausedState& state);
-  Result<void> capture_file(const posix::FileSource& source, Context& context, PausedState& state);
+  Result<void> capture_file(const posix::FileSource& source, const posix::FileRecord* last, KnownFile& known, Context& context, PausedState& state);
+  Result<void> capture_new_file(const posix::FileSource& source, posix::ObjectId id, Context& context, PausedState& state);
+  bool keep_file(const posix::FileSource& source, const posix::FileRecord* last, const KnownFile& known, Context& context, PausedState& state);
+  KnownFile& known_file(uint64_t file_address);
+  bool is_met(uint64_t file_address) const;
+  Result<void> capture_table(uint64_t address, Context& context, PausedState& state);
+  void keep_inode(posix::ObjectId id, PausedState& state);
+  const posix::Inode* outside_inode(posix::ObjectId id, const PausedState& state) const;
   Result<void> capture_in_flight(Context& context, PausedState& state);
   Result<void> capture_out_of_reach(const posix::FileRecord& file, const posix::FileTable& table, Context& context, PausedState& state);
   Result<void> read_file_locks(Context& context, PausedState& state);
@@ -177,6 +187,7 @@ class Capturer {
   void forget_pages(Space& space, memory::PageRun pages);
   void settle_pages(Space& space, const memory::Presence& presence);
   void diff_records(PausedState& state);
+  void remember(PausedState& state);
   Result<std::optional<Checkpoint>> attempt();
   Result<void> read_stopped(StoppedGroup& group, PausedState& state, Checkpoint& checkpoint);
   Result<posix::TaskTable> group_tasks();
@@ -232,7 +243,11 @@ class Capturer {
   std::map<posix::ObjectId, memory::PageSet> written_;  ///< pages of memory inodes written through mappings, not taken yet
   bool mappings_changed_ = true;  ///< somebody may have written to them through a mapping that is gone again
   std::map<uint64_t, int64_t> file_systems_;     ///< magic number by device
-  std::map<posix::ObjectId, std::string> last_records_;
+  struct LastRecord {
+    std::string bytes;  ///< serialized
+    bool met = false;   ///< in this epoch
+  };
+  std::unordered_map<posix::ObjectId, LastRecord> last_records_;
   store::Changes pending_;
   OutsideFiles outside_files_;
   std::vector<posix::ThreadBrief> present_;       ///< as of the begin of the last capture()
@@ -250,6 +265,10 @@ class Capturer {
   std::set<uint64_t> foreign_;  ///< those of them that a `perdure exec` brought in
   Sleeps sleeps_;
   std::map<posix::ObjectId, posix::Object> inodes_;  ///< those met in the last epoch
+  std::set<posix::ObjectId> inodes_looked_at_;       ///< those of them that may differ from last_records_
+  std::unordered_map<uint64_t, KnownFile> known_files_;    ///< by file address
+  std::unordered_map<uint64_t, KnownTable> known_tables_;  ///< by files_struct address
+  uint64_t attempt_ = 0;  ///< their number
   struct KnownPath {
     uint64_t inode = 0;
     uint64_t signature = 0;
@@ -265,7 +284,7 @@ class Capturer {
   std::map<uint64_t, std::array<uint64_t, 3>> known_executables_;  ///< by mm address: inode, its number, signature
   posix::SocketOptionCache socket_options_;
   KnownPath& known_path(const posix::FileRecord& file);
-  std::map<uint64_t, KnownPath> paths_;  ///< by file address
+  std::unordered_map<uint64_t, KnownPath> paths_;  ///< by file address
   using WatchedFiles = std::map<std::pair<uint64_t, uint64_t>, std::string>;  ///< by mark's address and inode number: paths
   WatchedFiles watched_files_;
   std::map<std::pair<uint32_t, std::string>, std::string> watched_paths_;  ///< by device and path within the file system

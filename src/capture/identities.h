@@ -2,8 +2,8 @@
 #pragma once
 
 #include <algorithm>
-#include <map>
-#include <tuple>
+#include <cstdint>
+#include <unordered_map>
 
 #include "posix/object_tree.h"
 
@@ -17,42 +17,48 @@ class Identities {
  public:
   explicit Identities(posix::ObjectId first) : next_(first) {}
 
-  /// The number of an object, new or known. `incarnation` tells apart two objects that had the same address one after the other.
-  posix::ObjectId of(ObjectKind kind, uint64_t address, uint64_t incarnation = 0) {
-    const auto [entry, fresh] = numbers_.try_emplace({kind, address, incarnation}, Known{next_, epoch_});
+  /// An object, new or known; stays where it is for as long as it is met in every epoch.
+  struct Identity {
+    posix::ObjectId number;
+    uint64_t met;  ///< the last epoch in which it was
+  };
+  /// `incarnation` tells apart two objects that had the same address one after the other.
+  Identity& identity(ObjectKind kind, uint64_t address, uint64_t incarnation = 0) {
+    const auto [entry, fresh] = identities_.try_emplace(Key{kind, address, incarnation}, Identity{next_, epoch_});
     if (fresh) ++next_;
-    entry->second.met = epoch_;
-    return entry->second.number;
+    meet(entry->second);
+    return entry->second;
   }
+  void meet(Identity& identity) { identity.met = epoch_; }
+  /// The number of an object.
+  posix::ObjectId of(ObjectKind kind, uint64_t address, uint64_t incarnation = 0) { return identity(kind, address, incarnation).number; }
   /// Gives an object the number it had before a restore.
   void adopt(ObjectKind kind, uint64_t address, uint64_t incarnation, posix::ObjectId number) {
-    numbers_[{kind, address, incarnation}] = {number, 0};
+    identities_[Key{kind, address, incarnation}] = {number, 0};
     next_ = std::max(next_, number + 1);
-  }
-  /// Whether an object was met in this epoch, whatever its incarnation.
-  bool met(ObjectKind kind, uint64_t address) const {
-    for (auto next = numbers_.lower_bound({kind, address, 0}); next != numbers_.end(); ++next) {
-      if (std::get<0>(next->first) != kind || std::get<1>(next->first) != address) break;
-      if (next->second.met == epoch_) return true;
-    }
-    return false;
   }
   /// Begins an epoch.
   void begin() { ++epoch_; }
   /// Ends an epoch: forgets what was not met.
   void end() {
-    std::erase_if(numbers_, [&](const auto& entry) { return entry.second.met != epoch_; });
+    std::erase_if(identities_, [&](const auto& entry) { return entry.second.met != epoch_; });
   }
 
  private:
-  using Key = std::tuple<ObjectKind, uint64_t, uint64_t>;
-  struct Known {
-    posix::ObjectId number;
-    uint64_t met;  ///< the last epoch in which it was
+  struct Key {
+    ObjectKind kind;
+    uint64_t address, incarnation;
+    bool operator==(const Key&) const = default;
+  };
+  struct Hash {
+    size_t operator()(const Key& key) const {
+      constexpr uint64_t kFactor = 0x9E3779B97F4A7C15ull;
+      return (((key.address ^ static_cast<uint64_t>(key.kind)) * kFactor) ^ key.incarnation) * kFactor >> 16;
+    }
   };
   posix::ObjectId next_;
   uint64_t epoch_ = 1;
-  std::map<Key, Known> numbers_;
+  std::unordered_map<Key, Identity, Hash> identities_;
 };
 
 }  // namespace perdure::capture

@@ -10,6 +10,7 @@
 namespace perdure::capture {
 
 Result<const posix::SocketQueue*> Capturer::Context::socket_queue(uint64_t sock, const posix::FileSource* receiver) {
+  note_unrepeatable();
   const posix::SocketQueue& queue = queues_.emplace_back(TRY(capturer_.collector_.socket_queue(sock)));
   for (const posix::SocketMessageRecord* message : queue.messages) {
     if (message->file_count == 0) continue;
@@ -33,8 +34,7 @@ Result<void> Capturer::capture_in_flight(Context& context, PausedState& state) {
     for (const posix::FileRecord* file : in_flight->queue->files.files) {
       if (file->message != in_flight->message->buffer) continue;
       files.push_back(file);
-      const auto known = state.records.find(context.file_object(file->file));
-      all_known &= known != state.records.end() && known->second.open_file().kind_case() != posix::OpenFile::KIND_NOT_SET;
+      all_known &= is_met(file->file);
     }
     if (all_known) continue;
     if (!in_flight->receiver) {
@@ -47,7 +47,7 @@ Result<void> Capturer::capture_in_flight(Context& context, PausedState& state) {
     for (size_t at = 0; at < files.size(); ++at) {
       posix::FileRecord& record = context.keep(*files[at]);
       record.descriptor = context.keep(std::move(peeked[at]));
-      TRY(capture_file({record, getpid(), 0, in_flight->queue->files}, context, state));
+      TRY(capture_file({record, getpid(), 0, in_flight->queue->files}, nullptr, known_file(record.file), context, state));
     }
   }
   return {};
@@ -55,8 +55,7 @@ Result<void> Capturer::capture_in_flight(Context& context, PausedState& state) {
 
 /// Nobody can peek at what a connection holds that is not accepted yet: its files are found by their paths, as far as their kinds need any.
 Result<void> Capturer::capture_out_of_reach(const posix::FileRecord& file, const posix::FileTable& table, Context& context, PausedState& state) {
-  const auto object = state.records.find(context.file_object(file.file));
-  if (object != state.records.end() && object->second.open_file().kind_case() != posix::OpenFile::KIND_NOT_SET) return {};
+  if (is_met(file.file)) return {};
   posix::FileRecord& record = context.keep(file);
   const auto* path = table.paths.find(file.file);
   if (path != nullptr && file.link_count != 0 && (S_ISREG(file.inode_mode) || S_ISDIR(file.inode_mode) || S_ISCHR(file.inode_mode))) {
@@ -68,7 +67,7 @@ Result<void> Capturer::capture_out_of_reach(const posix::FileRecord& file, const
     }
     record.descriptor = context.keep(std::move(found));
   }
-  auto captured = capture_file({record, getpid(), 0, table}, context, state);
+  auto captured = capture_file({record, getpid(), 0, table}, nullptr, known_file(record.file), context, state);
   if (captured || record.descriptor >= 0) return captured;
   return std::unexpected(std::move(captured.error()).in("a descriptor is in flight over a UNIX connection that is not accepted yet, and no process has another of its file"));
 }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <deque>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "capture/capturer.h"
 
@@ -59,10 +61,20 @@ struct Capturer::PausedState {
   Records records;
   std::map<uint64_t, std::string> message_queue_names;  ///< by inode number
   std::set<uint64_t> open_message_queues;               ///< inode numbers
-  std::map<uint64_t, posix::ObjectId> inodes;  ///< inode address -> object, this epoch
+  std::unordered_map<uint64_t, posix::ObjectId> inodes;  ///< inode address -> object, this epoch
   std::set<posix::ObjectId> memory_inodes;     ///< those of them whose contents are the store's
   std::set<posix::ObjectId> read_only_memory;  ///< files of a tmpfs that nothing was met to write to yet
   std::set<posix::ObjectId> recalled;          ///< those behind unchanged mappings that were not looked at again
+  std::unordered_set<posix::ObjectId> kept;  ///< objects that are not in `records`, since their records of the last epoch are right; open files aside
+  struct CapturedFile {
+    KnownFile* file;
+    bool can_be_kept;
+    Questions questions;
+    posix::OpenFile::KindCase kind;
+  };
+  std::vector<CapturedFile> captured_files;  ///< open files whose records are new
+  std::vector<const KnownFile*> kept_epolls;
+  std::map<uint64_t, std::vector<KnownFile*>> table_files;  ///< by files_struct address: those of `tables`
   std::map<posix::ObjectId, std::string> links;  ///< where those were met
 
   void note_exited_leaders(const std::vector<posix::ThreadBrief>& threads) {
@@ -83,7 +95,7 @@ class Capturer::Context final : public posix::CaptureContext {
   posix::ObjectId file_object(uint64_t file_address) override;
   uint64_t file_behind(pid_t host_pid, int descriptor) override;
   Result<posix::ObjectId> inode_object(const posix::FileSource& source, const std::string& path) override;
-  bool first_sight(uint64_t address) override { return seen_.insert(address).second; }
+  bool first_sight(uint64_t address) override;
   Result<std::string> path_of(const posix::FileSource& source) override;
   Result<Fd> duplicate(const posix::FileSource& source) override;
   Result<std::string> path_within_group(pid_t host_pid, uint32_t device, const std::string& path_in_file_system) override;
@@ -103,6 +115,10 @@ class Capturer::Context final : public posix::CaptureContext {
   };
   /// Takes the next message with descriptors that socket_queue() met; absent when there is none left.
   std::optional<InFlight> next_in_flight();
+  /// From here on, what is asked is noted; null: no more.
+  void note_questions(Questions* questions) { questions_ = questions; }
+  /// Whether the answers are what they were. If so, the questions have been asked.
+  bool answers_again(const posix::FileSource& source, const Questions& questions);
   /// What watched_file() told.
   WatchedFiles take_watched_files() { return std::move(watched_files_); }
   /// Keeps a descriptor until the capture is over.
@@ -110,9 +126,17 @@ class Capturer::Context final : public posix::CaptureContext {
   posix::FileRecord& keep(const posix::FileRecord& record) { return kept_records_.emplace_back(record); }
 
  private:
+  void note(Questions::Question::About about, uint64_t address, uint64_t answer) {
+    if (questions_ != nullptr) questions_->asked.push_back({about, address, answer});
+  }
+  void note_unrepeatable() {
+    if (questions_ != nullptr) questions_->repeatable = false;
+  }
+
   Capturer& capturer_;
   PausedState& state_;
-  std::set<uint64_t> seen_;
+  Questions* questions_ = nullptr;
+  std::unordered_set<uint64_t> seen_;
   WatchedFiles watched_files_;
   std::map<pid_t, Fd> pidfds_;
   std::deque<posix::SocketQueue> queues_;

@@ -71,6 +71,7 @@ Result<posix::ObjectId> Capturer::message_queue_object(uint64_t inode, const std
 }
 
 Result<posix::ObjectId> Capturer::Context::message_queue(const posix::FileSource& source) {
+  note_unrepeatable();
   const auto name = state_.message_queue_names.find(source.record.inode_number);
   const std::string link = fmt::format("/proc/{}/fd/{}", source.host_pid, source.record.descriptor);
   state_.open_message_queues.insert(source.record.inode_number);

@@ -61,6 +61,7 @@ Result<posix::ObjectId> Capturer::inode_at(const std::string& link, uint64_t add
     state.memory_inodes.insert(id);
     state.links[id] = link;
     state.records.erase(own_id);
+    state.kept.erase(own_id);
     inodes_.erase(own_id);  // even if this attempt comes to nothing, it is no outside file any more
     return id;
   };
@@ -93,8 +94,23 @@ Result<posix::ObjectId> Capturer::inode_at(const std::string& link, uint64_t add
   inode.set_device(status.st_dev);
   inode.set_number(status.st_ino);
   inode.set_mode(status.st_mode);
+  state.kept.erase(own_id);
   inodes_[own_id] = state.records[own_id];
+  inodes_looked_at_.insert(own_id);
   return own_id;
+}
+
+/// One that lies outside of the store, and is what it was when it was last looked at.
+void Capturer::keep_inode(posix::ObjectId id, PausedState& state) {
+  if (inodes_looked_at_.contains(id)) state.records[id] = inodes_.at(id);
+  else state.kept.insert(id);
+}
+
+/// Of this epoch or, where it was kept, of the last one; null when there is none.
+const posix::Inode* Capturer::outside_inode(posix::ObjectId id, const PausedState& state) const {
+  if (const auto looked_at = state.records.find(id); looked_at != state.records.end()) return &looked_at->second.inode();
+  const auto kept = inodes_.find(id);
+  return kept == inodes_.end() ? nullptr : &kept->second.inode();
 }
 
 Result<int64_t> Capturer::file_system_of(const std::string& path, uint64_t device) {
@@ -244,7 +260,7 @@ void Capturer::forget_memory_inodes(const PausedState& state) {
 /// A file that was mapped and has lost its name since its mappings were last read must be looked at anew: its contents are the store's now.
 Result<void> Capturer::check_recalled_inodes(const PausedState& state) {
   for (const posix::ObjectId id : state.recalled) {
-    const Inode& inode = state.records.at(id).inode();
+    const Inode& inode = *outside_inode(id, state);
     struct stat status {};
     const std::string path = fmt::format("/proc/{}/root{}", options_.init_pid, inode.path());
     if (::lstat(path.c_str(), &status) == 0 && status.st_ino == inode.number() && status.st_dev == inode.device()) continue;

@@ -81,7 +81,7 @@ Result<posix::ObjectId> Capturer::executable_of(const posix::AddressSpaceRecord&
   const posix::ObjectId number = identities_.of(ObjectKind::inode, address, source.executable_inode);
   const auto last = inodes_.find(number);
   if (const auto known = known_executables_.find(source.mm); known != known_executables_.end() && known->second == place && last != inodes_.end()) {
-    if (state.inodes.try_emplace(address, number).second) state.records[number] = last->second;
+    if (state.inodes.try_emplace(address, number).second) keep_inode(number, state);
     return number;
   }
   known_executables_.erase(source.mm);

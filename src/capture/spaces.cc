@@ -264,7 +264,7 @@ void Capturer::recall_inode(const MappedInode& inode, PausedState& state) {
     state.memory_inodes.insert(id);
     state.links[id] = inode.link;
   } else {
-    state.records[id] = inodes_.at(id);
+    keep_inode(id, state);
     state.recalled.insert(id);
   }
 }
@@ -273,8 +273,8 @@ Result<void> Capturer::note_mapped_files(const Space& space, const PausedState& 
   if (!options_.sync_files) return {};
   for (const auto& inode : space.inodes) {
     if (!inode.written || state.memory_inodes.contains(inode.object)) continue;
-    const auto record = state.records.find(inode.object);
-    if (record == state.records.end() || !S_ISREG(record->second.inode().mode())) continue;
+    const posix::Inode* record = outside_inode(inode.object, state);
+    if (record == nullptr || !S_ISREG(record->mode())) continue;
     TRY(outside_files_.note_mapped({inode.address, inode.number}, inode.link));
   }
   return {};

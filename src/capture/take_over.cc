@@ -12,9 +12,11 @@ namespace perdure::capture {
 
 Result<void> Capturer::take_over(const store::View& view, const posix::ObjectTree& tree, std::span<const RestoredProcess> processes,
                                  int64_t elapsed_ns) {
-  last_records_ = view.objects();
   posix::ObjectId highest = posix::kGroupObject;
-  for (const auto& [id, record] : last_records_) highest = std::max(highest, id);
+  for (const auto& [id, record] : view.objects()) {
+    last_records_[id].bytes = record;
+    highest = std::max(highest, id);
+  }
   for (const store::SpaceId space : view.spaces()) highest = std::max(highest, space);
   identities_ = Identities(highest + 1);
   for (const auto& [id, object] : tree.objects()) {

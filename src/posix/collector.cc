@@ -122,6 +122,16 @@ Result<void> status_result(uint32_t status, const char* what) {
 
 }  // namespace
 
+std::span<const std::byte> FileTable::read_of(const FileRecord& file) {
+  const auto* const begin = reinterpret_cast<const std::byte*>(&file);
+  const std::byte* end = begin + file.header.size;
+  for (const auto* next = reinterpret_cast<const RecordHeader*>(end); next->kind != 0 && next->kind != kFileRecord;
+       next = reinterpret_cast<const RecordHeader*>(end)) {
+    end += next->size;
+  }
+  return {begin, end};
+}
+
 std::span<const std::byte> extended_state(const ThreadRecord& thread) {
   return {reinterpret_cast<const std::byte*>(&thread + 1), thread.extended_state_size};
 }

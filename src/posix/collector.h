@@ -83,6 +83,9 @@ struct FileTable {
   OwnedRecords<FileLockRecord, &FileLockRecord::inode, &FileLockRecord::lock> locks;
   OwnedRecords<DirectoryWatchRecord, &DirectoryWatchRecord::file, &DirectoryWatchRecord::watch> directory_watches;
   ObjectRecords<FilePathRecord, &FilePathRecord::file> paths;  ///< of files in flight alone
+
+  /// All that was read of one of `files`: its record and what follows it until the next one's. Equal bytes mean that nothing of it has changed.
+  static std::span<const std::byte> read_of(const FileRecord& file);
 };
 /// What a pipe's buffer holds; empty when it could not be read.
 std::span<const std::byte> buffer_bytes(const PipeBufferRecord& buffer);

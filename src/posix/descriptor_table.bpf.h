@@ -55,6 +55,28 @@ static __noinline int put_file(struct Pass *pass, uint64_t file_address, uint64_
 
 static __always_inline bool bit_at(uint64_t bitmap, uint32_t bit) { return word_at(bitmap + bit / 64 * 8) >> (bit % 64) & 1; }
 
+enum { kFilesAhead = 4 };
+
+/// The memory of one file after the other is far from each other: waited for one by one, it takes longer than all else.
+static __always_inline void fetch_files_ahead(uint64_t slots, uint64_t descriptor, uint32_t limit) {
+  if (descriptor + 2 * kFilesAhead >= limit) return;
+  uint64_t farther = word_at(slots + (descriptor + 2 * kFilesAhead) * 8), near = word_at(slots + (descriptor + kFilesAhead) * 8);
+  if (farther) {
+    fetch_ahead(farther + FIELD_OFFSET(file, f_mode));
+    fetch_ahead(farther + FIELD_OFFSET(file, f_path));
+    fetch_ahead(farther + FIELD_OFFSET(file, f_pos));
+  }
+  if (!near) return;
+  uint64_t inode = word_at(near + FIELD_OFFSET(file, f_inode)), dentry = word_at(near + FIELD_OFFSET(file, f_path.dentry));
+  uint64_t state = word_at(near + FIELD_OFFSET(file, private_data));
+  fetch_ahead(inode);
+  fetch_ahead(inode + FIELD_OFFSET(inode, i_ino));
+  fetch_ahead(inode + FIELD_OFFSET(inode, i_size));
+  fetch_ahead(dentry);
+  fetch_ahead(dentry + FIELD_OFFSET(dentry, d_name));
+  if (state) fetch_ahead(state);
+}
+
 /// Every descriptor from request->next on.
 static __always_inline void put_files(struct Pass *pass, struct task_struct *task) {
   struct files_struct *files = task->files;
@@ -65,6 +87,7 @@ static __always_inline void put_files(struct Pass *pass, struct task_struct *tas
   uint64_t descriptor = pass->request->next;
   REPEAT(kDescriptorsPerPassLimit) {
     if (descriptor >= limit) break;
+    fetch_files_ahead(slots, descriptor, limit);
     uint64_t file = word_at(slots + descriptor * 8);
     uint64_t flagged = descriptor | (uint64_t)bit_at(close_on_exec, descriptor) << 32;
     if (file && !put_file(pass, file, flagged, 0, level)) break;

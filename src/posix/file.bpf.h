@@ -188,8 +188,9 @@ static __always_inline void fill_file(struct file *file, struct FileRecord *reco
   record->dentry = (uint64_t)dentry;
   record->mount = (uint64_t)file->f_path.mnt;
   record->path_signature = path_signature(ADDRESS(file, f_path.dentry));
-  __builtin_memset(record->name, 0, 8);
-  bpf_probe_read_kernel_str(record->name, sizeof(record->name), dentry->d_name.name);
+  __builtin_memset(record->name, 0, sizeof(record->name));
+  uint64_t length = ADDRESS(dentry, d_name.hash_len) >> 32;
+  bpf_probe_read_kernel(record->name, at_most(length, sizeof(record->name) - 1), dentry->d_name.name);
   fill_owner(file, record, level);
   record->kind = kind_of(file, record);
   record->seals = seals_of(file->f_inode, record->filesystem_magic);

@@ -68,6 +68,12 @@ struct timespec64 {
 /// The word at an address, as a number.
 static __always_inline uint64_t word_at(uint64_t address) { return (uint64_t)KERNEL(timespec64, address)->tv_sec; }
 
+/// Has the processor fetch what lies there while other things are done.
+static __always_inline void fetch_ahead(uint64_t address) {
+  uint64_t word = word_at(address);
+  asm volatile("" : : "r"(word));
+}
+
 /// A pointer field as a number, free for arithmetic: the verifier follows each step of a typed pointer's, and loses itself in loops.
 #define ADDRESS(pointer, field) \
   word_at((uint64_t)(pointer) + __builtin_preserve_field_info((pointer)->field, BPF_FIELD_BYTE_OFFSET))

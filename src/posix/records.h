@@ -14,15 +14,17 @@
 
 namespace perdure::posix {
 
-/// Records as the kernel side wrote them; owns them, and pointers to them stay good for as long as it lives. Move only.
+/// Records as the kernel side wrote them, one behind the other, and one without a kind behind the last of a pass; owns them, and pointers to them
+/// stay good for as long as it lives. Move only.
 class Records {
  public:
   /// Keeps what a pass has written, and calls visit(const RecordHeader&) for each record of it.
   template <typename Visit>
   void append(std::span<const std::byte> written, Visit visit) {
     if (written.empty()) return;
-    auto bytes = std::make_unique_for_overwrite<std::byte[]>(written.size());
+    auto bytes = std::make_unique_for_overwrite<std::byte[]>(written.size() + sizeof(RecordHeader));
     std::memcpy(bytes.get(), written.data(), written.size());
+    std::memset(bytes.get() + written.size(), 0, sizeof(RecordHeader));
     for (size_t at = 0; at < written.size();) {
       const auto& header = *reinterpret_cast<const RecordHeader*>(bytes.get() + at);
       visit(header);

@@ -152,7 +152,6 @@ Result<const std::string*> SocketOptionCache::of(const SocketRecord& socket, boo
   const auto known = entries_.find(socket.sock);
   if (known != entries_.end() && std::memcmp(&known->second.words, &socket.option_words, sizeof socket.option_words) == 0 &&
       known->second.is_connection == is_connection && known->second.user_locks == socket.user_locks) {
-    known->second.met = true;
     return &known->second.options;
   }
   const Fd fd = TRY(duplicate());
@@ -168,7 +167,7 @@ Result<const std::string*> SocketOptionCache::of(const SocketRecord& socket, boo
     auto& all = *options.mutable_options();
     all.erase(std::remove_if(all.begin(), all.end(), [&](const SocketOption& option) { return is_tuned(option, socket.user_locks); }), all.end());
   }
-  Entry entry{socket.option_words, is_connection, socket.user_locks, options.SerializeAsString(), true};
+  Entry entry{socket.option_words, is_connection, socket.user_locks, options.SerializeAsString()};
   return &entries_.insert_or_assign(socket.sock, std::move(entry)).first->second.options;
 }
 
@@ -176,17 +175,15 @@ Result<std::string> SocketOptionCache::path_of(const SocketRecord& socket, const
   const std::array<uint64_t, 3> place{socket.inode_number, socket.unix_path, socket.unix_path_parent};
   auto known = paths_.find(socket.sock);
   if (known == paths_.end() || known->second.place != place) {
-    known = paths_.insert_or_assign(socket.sock, Path{place, TRY(find()), true}).first;
+    known = paths_.insert_or_assign(socket.sock, Path{place, TRY(find())}).first;
   }
-  known->second.met = true;
   return known->second.path;
 }
 
-void SocketOptionCache::forget_unmet() {
-  std::erase_if(paths_, [](const auto& path) { return !path.second.met; });
-  std::erase_if(entries_, [](const auto& entry) { return !entry.second.met; });
-  for (auto& [sock, path] : paths_) path.met = false;
-  for (auto& [sock, entry] : entries_) entry.met = false;
+void SocketOptionCache::forget_all_but(const std::unordered_set<uint64_t>& socks) {
+  const auto is_gone = [&](const auto& entry) { return !socks.contains(entry.first); };
+  std::erase_if(paths_, is_gone);
+  std::erase_if(entries_, is_gone);
 }
 
 Result<void> apply_socket_options(int socket, const std::string& options, OptionPhase phase) {

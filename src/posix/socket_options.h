@@ -4,8 +4,9 @@
 #include <array>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -25,8 +26,8 @@ class SocketOptionCache {
   Result<const std::string*> of(const SocketRecord& socket, bool is_connection, const std::function<Result<Fd>()>& duplicate);
   /// Where the file is that a UNIX socket is bound to, asked for by `find` in the same way.
   Result<std::string> path_of(const SocketRecord& socket, const std::function<Result<std::string>()>& find);
-  /// Forgets the sockets that were not asked for since the last call.
-  void forget_unmet();
+  /// Forgets all sockets but these, by the addresses of their struct sock.
+  void forget_all_but(const std::unordered_set<uint64_t>& socks);
 
  private:
   struct Entry {
@@ -34,15 +35,13 @@ class SocketOptionCache {
     bool is_connection;
     uint32_t user_locks;
     std::string options;
-    bool met;
   };
   struct Path {
     std::array<uint64_t, 3> place;
     std::string path;
-    bool met;
   };
-  std::map<uint64_t, Entry> entries_;  ///< by sock
-  std::map<uint64_t, Path> paths_;     ///< by sock
+  std::unordered_map<uint64_t, Entry> entries_;  ///< by sock
+  std::unordered_map<uint64_t, Path> paths_;     ///< by sock
 };
 
 /// Options that matter to bind() or listen(), or that nothing depends on, and those that would be in the way while a queue is being filled:
