@@ -205,6 +205,7 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   const int64_t end_ns = monotonic_ns();
   figures.resume_ns = end_ns - read_ns;
   figures.pause_ns = end_ns - begin_ns;
+  checkpoint.pause_end_ns = end_ns;
   keep_pages(state);
   TRY(std::move(read));
   for (const auto& [mm, presence] : state.presence) settle_pages(*spaces_.at(mm), presence);

@@ -52,6 +52,7 @@ struct Figures {
 struct Checkpoint {
   store::Changes changes;
   Figures figures;
+  int64_t pause_end_ns = 0;  ///< CLOCK_MONOTONIC
   std::vector<std::shared_ptr<OutsideFile>> to_sync;  ///< what it says of outside files is true after a crash once these are on disk
   std::shared_ptr<const Audit> audit;  ///< what the group was, when Options::audit asks for it
 };

@@ -190,11 +190,14 @@ int log(const GroupArguments& arguments) {
     fmt::print("{}", json_text(*epochs));
     return kDone;
   }
-  fmt::print("{:>8}  {:<23} {:>10} {:>12} {:>12}  {}\n", "EPOCH", "TIME", "PAUSE us", "DIRTY pages", "BYTES", "LABEL");
+  const auto line = [](const auto& epoch, const auto& time, const auto& pause, const auto& parts, const auto& dirty_pages, const auto& bytes, const auto& label) {
+    fmt::print("{:>8}  {:<23} {:>10} {:>32} {:>12} {:>12}  {}\n", epoch, time, pause, parts, dirty_pages, bytes, label);
+  };
+  line("EPOCH", "TIME", "PAUSE us", "= STOP + OBJECTS + COPY + RESUME", "DIRTY pages", "BYTES", "LABEL");
   for (const json& epoch : *epochs) {
-    fmt::print("{:>8}  {:<23} {:>10.0f} {:>12} {:>12}  {}\n", epoch["epoch"].get<uint64_t>(), clock_time(epoch["time_ns"].get<int64_t>()),
-               epoch["pause_us"].get<double>(), epoch["dirty_pages"].get<uint64_t>(), epoch["stored_bytes"].get<uint64_t>(),
-               epoch["label"].get<std::string>());
+    const std::string parts = fmt::format("{} + {} + {} + {}", figure(epoch, "stop_us"), figure(epoch, "objects_us"), figure(epoch, "copy_us"), figure(epoch, "resume_us"));
+    line(epoch["epoch"].get<uint64_t>(), clock_time(epoch["time_ns"].get<int64_t>()), figure(epoch, "pause_us"), parts,
+         epoch["dirty_pages"].get<uint64_t>(), epoch["stored_bytes"].get<uint64_t>(), epoch["label"].get<std::string>());
   }
   return kDone;
 }

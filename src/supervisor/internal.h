@@ -118,7 +118,6 @@ class Supervisor {
   std::unique_ptr<ControlServer> control_;
   std::optional<posix::WakeWatch> watch_;
   int idle_periods_ = 0;
-  int64_t last_pause_ns_ = 0;
   bool disk_behind_ = false;  ///< the last period passed without a checkpoint, since the writer had no room
   bool resume_ = false;
   int root_pid_ = 0;

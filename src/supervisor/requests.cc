@@ -81,7 +81,6 @@ nlohmann::json Supervisor::status_report() {
                         {"durable_epoch", writer.durable},
                         {"queued_epochs", writer.queued},
                         {"period_us", options_.period_ns / 1000},
-                        {"pause_us", static_cast<double>(last_pause_ns_) / 1000},
                         {"idle", idle_periods_ > 0},
                         {"disk_behind", disk_behind_},
                         {"failed_epochs", failed_epochs_},
@@ -90,6 +89,7 @@ nlohmann::json Supervisor::status_report() {
                         {"not_persisted", failure_},
                         {"store_error", writer.error},
                         {"sync_error", writer.sync_error}};
+  report.update(pause_report(writer.pause));
   const std::lock_guard lock(mutex_);
   report_ = report;
   return report;

@@ -240,7 +240,6 @@ Result<store::EpochNumber> Supervisor::checkpoint_now(const std::string& label) 
   failure_.clear();
   idle_periods_ = *taken ? 0 : idle_periods_ + 1;
   if (*taken) {
-    last_pause_ns_ = (*taken)->figures.pause_ns;
     last_epoch_ = writer_->submit(std::move(**taken), label);
   } else if (!label.empty() && capturer_->group_alive()) {
     last_epoch_ = writer_->submit({}, label);

@@ -56,9 +56,11 @@ store::EpochNumber Writer::submit(capture::Checkpoint checkpoint, std::string la
   item.to_sync = std::move(checkpoint.to_sync);
   item.audit = std::move(checkpoint.audit);
   item.submitted_ns = monotonic_ns();
+  item.pause_end_ns = checkpoint.pause_end_ns != 0 ? checkpoint.pause_end_ns : item.submitted_ns;
   const std::lock_guard lock(mutex_);
   item.info.epoch = ++status_.submitted;
   const store::EpochNumber epoch = item.info.epoch;
+  status_.pause = item.figures.pause;
   staged_bytes_ += item.changes.staged_bytes();
   queue_.push_back(std::move(item));
   changed_.notify_all();
@@ -133,36 +135,47 @@ void Writer::sync_files(const Item& item) {
   }
 }
 
+/// What an epoch leaves to be done, while nobody waits for it.
+void Writer::reclaim() {
+  store::Usage usage;
+  {
+    const std::lock_guard lock(store_mutex_);
+    (void)store_->reclaim();
+    usage = store_->usage();
+  }
+  const std::lock_guard lock(mutex_);
+  status_.usage = usage;
+}
+
 /// Tries until it is durable, or merged with a later one that is: nothing that was found dirty may be lost. False when that is not to be: the
 /// epochs after it would be without its changes.
 bool Writer::write_one(Item item) {
   for (;;) {
     sync_files(item);
     const size_t staged = item.changes.staged_bytes();
-    item.figures.queued_ns = monotonic_ns() - item.submitted_ns;
+    item.figures.queued_ns = monotonic_ns() - item.pause_end_ns;
+    item.figures.previous_lag_ns = status().durable_lag_ns;
     item.info.attributes = encode_figures(item.figures);
     Result<store::EpochInfo> appended = failure("");
-    store::Usage usage;
     bool audited = true;
     int64_t appended_ns = 0;
     {
       const std::lock_guard lock(store_mutex_);
       appended = store_->append(item.info, item.changes);
       appended_ns = monotonic_ns();
-      if (appended) (void)store_->reclaim();
-      usage = store_->usage();
       audited = !appended || passes_audit(item);
     }
     std::unique_lock lock(mutex_);
-    status_.usage = usage;
     status_.audit_failed |= !audited;
     if (appended) {
       status_.error.clear();
       status_.durable = item.info.epoch;
       status_.durable_realtime_ns = item.info.realtime_ns;
-      status_.durable_lag_ns = appended_ns - item.submitted_ns;
+      status_.durable_lag_ns = appended_ns - item.pause_end_ns;
       staged_bytes_ -= staged;
       changed_.notify_all();
+      lock.unlock();
+      reclaim();
       return true;
     }
     status_.error = appended.error().message();
@@ -178,6 +191,7 @@ bool Writer::write_one(Item item) {
       item.figures = next.figures;
       item.to_sync.insert(item.to_sync.end(), next.to_sync.begin(), next.to_sync.end());
       item.submitted_ns = next.submitted_ns;
+      item.pause_end_ns = next.pause_end_ns;
       item.audit = std::move(next.audit);
     }
   }

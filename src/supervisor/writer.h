@@ -17,6 +17,7 @@ namespace perdure::supervisor {
 struct EpochFigures {
   capture::Figures pause;
   int64_t queued_ns = 0;  ///< from the end of the pause until its write began
+  int64_t previous_lag_ns = 0;  ///< of the epoch before: from the end of its pause until it was durable; 0: not known
 };
 std::string encode_figures(const EpochFigures& figures);
 EpochFigures decode_figures(const std::string& attributes);
@@ -52,6 +53,7 @@ class Writer {
     uint64_t failed_appends = 0;
     size_t queued = 0;
     store::Usage usage;
+    capture::Figures pause;  ///< of the last checkpoint that was handed over
   };
   Status status() const;
   /// Runs `work` with the store while no append is under way.
@@ -67,9 +69,11 @@ class Writer {
     std::vector<std::shared_ptr<capture::OutsideFile>> to_sync;
     std::shared_ptr<const capture::Audit> audit;
     int64_t submitted_ns;
+    int64_t pause_end_ns;  ///< where there was none: when it was submitted
   };
   void run();
   bool write_one(Item item);
+  void reclaim();
   void sync_files(const Item& item);
   bool passes_audit(const Item& item);
 

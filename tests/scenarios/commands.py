@@ -17,6 +17,7 @@ import harness
 from harness import Failure
 
 MAN = pathlib.Path(__file__).resolve().parent.parent.parent / "docs/man"
+PAUSE_FIELDS = ("pause_us", "stop_us", "objects_us", "scan_us", "copy_us", "resume_us")
 COMMANDS = ("run", "attach", "exec", "detach", "ps", "checkpoint", "log", "restore", "kill", "rm", "inspect", "verify", "doctor")
 NOBODY = 65534
 # Counts in memory; says where it is in a file, which is not rolled back, and goes on from memory.
@@ -158,7 +159,7 @@ def life_of_a_group():
         one.start("life")
         state = one.state("life")
         expect(state["state"] == "live" and state["pids"] and state["durable_epoch"] > 0, f"ps of a live group: {state}")
-        for field in ("durable_age_ms", "pause_us", "period_us", "stored_bytes", "not_persisted", "disk_behind", "queued_epochs", "failed_epochs"):
+        for field in (*PAUSE_FIELDS, "durable_age_ms", "period_us", "stored_bytes", "not_persisted", "disk_behind", "queued_epochs", "failed_epochs"):
             expect(field in state, f"ps has no {field}")
         one.fails("run", "--name", "life", "--", "true", status=125, says="running")
         one.fails("restore", "life", status=125, says="running")
@@ -170,7 +171,15 @@ def life_of_a_group():
         log = json.loads(one.perdure("log", "life", "--json").stdout)
         marked = next((entry for entry in log if entry["epoch"] == epoch), None)
         expect(marked and marked["label"] == "good", f"the log does not show the label: {marked}")
-        expect("good" in one.perdure("log", "life").stdout, "the log as a table does not show the label")
+        for entry in log:
+            parts = sum(entry[field] for field in ("stop_us", "objects_us", "copy_us", "resume_us"))
+            expect(not entry["dirty_pages"] or 0 < parts <= entry["pause_us"], f"the pause and its parts: {entry}")
+            expect((entry["durable_lag_us"] is None) == (entry is log[-1]), f"the lag of {entry}, the last being {log[-1]['epoch']}")
+            expect(entry["durable_lag_us"] is None or entry["durable_lag_us"] >= entry["queued_us"], f"durable before it was written: {entry}")
+        table = one.perdure("log", "life").stdout
+        expect("good" in table, "the log as a table does not show the label")
+        for field in PAUSE_FIELDS:
+            expect(field == "scan_us" or f"{marked[field]:.0f}" in table, f"the log as a table does not show {field} {marked[field]}")
         expect("python" in one.perdure("inspect", "life", "--at", "good").stdout, "inspect does not show the program")
         objects = json.loads(one.perdure("inspect", "life", "--json").stdout)["objects"]
         expect(any("process" in entry for entry in objects.values()), "inspect --json shows no process")

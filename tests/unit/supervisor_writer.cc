@@ -57,6 +57,8 @@ TEST(WriterThreads, MakesDurableInOrderWhatIsHandedOver) {
   ASSERT_EQ(report.size(), 20u);
   EXPECT_EQ(report[6]["label"], "seventh");
   EXPECT_EQ(report[6]["dirty_pages"], 1);
+  for (size_t i = 0; i < 19; ++i) EXPECT_GT(report[i]["durable_lag_us"], report[i]["queued_us"]) << i;
+  EXPECT_TRUE(report[19]["durable_lag_us"].is_null());
 }
 
 TEST(WriterThreads, HasNoRoomWhileTheDiskIsBehind) {
