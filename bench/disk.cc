@@ -1,12 +1,13 @@
 // What durability and restores are held against, in microseconds, a line each:
-//   disk write DIRECTORY BYTES COUNT   one O_DIRECT write and fdatasync, overwriting
-//   disk copy BYTES COUNT              filling fresh memory of another process by process_vm_writev
+//   disk write DIRECTORY BYTES COUNT PERIOD_US   one O_DIRECT write and fdatasync, overwriting, each period
+//   disk copy BYTES COUNT                        filling fresh memory of another process by process_vm_writev
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -40,7 +41,7 @@ AlignedBytes filled(size_t size) {
 
 void print_since(int64_t start_ns) { std::printf("%.1f\n", static_cast<double>(monotonic_ns() - start_ns) / 1000); }
 
-void write_rounds(const std::string& directory, size_t bytes, int count) {
+void write_rounds(const std::string& directory, size_t bytes, int count, int64_t period_us) {
   const size_t size = align_up(bytes, kPageSize);
   const size_t round = std::max(kRoundBytes, size);
   const std::string path = directory + "/raw";
@@ -52,7 +53,10 @@ void write_rounds(const std::string& directory, size_t bytes, int count) {
     if (pwrite(file.get(), data.get(), kChunkBytes, static_cast<off_t>(at)) < 0) fail("write");
   fsync(file.get());
   size_t at = 0;
+  const int64_t begin_ns = monotonic_ns();
   for (int i = 0; i < count; ++i) {
+    const timespec when = to_timespec(begin_ns + i * period_us * 1000);
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, nullptr);
     if (at + size > round) at = 0;
     const int64_t start_ns = monotonic_ns();
     if (pwrite(file.get(), data.get(), size, static_cast<off_t>(at)) != static_cast<ssize_t>(size)) fail("write");
@@ -88,8 +92,8 @@ void copy_once(const std::byte* data, size_t bytes) {
 
 int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
-  if (what == "write" && argc == 5) {
-    write_rounds(argv[2], std::strtoull(argv[3], nullptr, 10), std::atoi(argv[4]));
+  if (what == "write" && argc == 6) {
+    write_rounds(argv[2], std::strtoull(argv[3], nullptr, 10), std::atoi(argv[4]), std::atol(argv[5]));
     return 0;
   }
   if (what == "copy" && argc == 4) {
@@ -98,6 +102,6 @@ int main(int argc, char** argv) {
     for (int i = 0; i < std::atoi(argv[3]); ++i) copy_once(data.get(), bytes);
     return 0;
   }
-  std::fputs("usage: disk write DIRECTORY BYTES COUNT | disk copy BYTES COUNT\n", stderr);
+  std::fputs("usage: disk write DIRECTORY BYTES COUNT PERIOD_US | disk copy BYTES COUNT\n", stderr);
   return 2;
 }

@@ -58,23 +58,17 @@ def restore(context):
 
 
 def lag(context):
-    """From the end of the pause until the epoch is durable, against one raw write and flush of the same bytes on the same disk, in turns."""
+    """From the end of the pause until the epoch is durable, against one raw write and flush of the same bytes on the same disk as often,
+    beside the same load, in turns."""
     options = LoadOptions(dirty_pages=1000)
     ours, raw, amplification = [], [], []
     for _ in range(context.rounds):
-        lags = []
-
-        def look(group):
-            end = time.monotonic() + context.seconds
-            while time.monotonic() < end - 0.1:
-                lags.append(status_of(group)["durable_lag_us"])
-                time.sleep(0.02)
-
-        _, epochs = loads.under_perdure(context, options, during=look)
-        ours += lags
+        _, epochs = loads.under_perdure(context, options)
+        ours += [epoch["durable_lag_us"] for epoch in epochs if epoch["durable_lag_us"] is not None]
         stored_bytes = [epoch["stored_bytes"] for epoch in epochs]
         amplification.append(sum(stored_bytes) / sum(epoch["dirty_pages"] * PAGE_BYTES for epoch in epochs))
-        raw += disk(context, "write", os.environ["PERDURE_TEST_DIRECTORY"], int(median(stored_bytes)), 50 if context.quick else 500)
+        words = ("write", os.environ["PERDURE_TEST_DIRECTORY"], int(median(stored_bytes)), len(epochs), options.period_us)
+        loads.alone(context, options, context.seconds + 1, during=lambda: raw.extend(disk(context, *words)))
     context.say("durability-lag", context.results.save_pauses("durability-lag", {"perdure": ours, "raw write and fdatasync": raw}))
     return [Figure("durability-lag", median(ours), median(raw), reference_name="raw write + fdatasync", goal=LAG_GOAL, note=f"{median(stored_bytes) / 1e6:.1f} MB an epoch"),
             Figure("write-amplification", median(amplification), 1, "x", "bytes of the dirty pages", AMPLIFICATION_GOAL)]

@@ -154,13 +154,15 @@ def read_floor(path):
     return samples
 
 
-def _run_load(words, flags, seconds):
-    """Runs the words to their end; the load that is in them goes as soon as it is ready."""
+def _run_load(words, flags, seconds, during=None):
+    """Runs the words to their end; the load that is in them goes as soon as it is ready, and `during()` is called then."""
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: (flags / "ready").exists() or process.poll() is not None, READY_SECONDS, "load")
         time.sleep(0.3)  # whoever tracks it has begun
         (flags / "go").touch()
+        if during:
+            during()
         out, err = process.communicate(timeout=seconds + READY_SECONDS)
     finally:
         harness.kill_descendants(process.pid)
@@ -186,11 +188,11 @@ def under_floor(context, options, seconds=None, first=False):
     return report, samples
 
 
-def alone(context, options, seconds=None):
-    """The load's report."""
+def alone(context, options, seconds=None, during=None):
+    """The load's report. `during()` is called once the measuring has begun."""
     seconds = seconds or context.seconds
     with flags_directory() as flags:
-        return _run_load(options.command(context, seconds, flags), flags, seconds)
+        return _run_load(options.command(context, seconds, flags), flags, seconds, during)
 
 
 def largest(gaps, count):
