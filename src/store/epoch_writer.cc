@@ -70,12 +70,11 @@ Result<uint64_t> EpochWriter::put_run(SpaceId space, uint64_t first, uint64_t co
     encoder_.zero_pages(space, first, run);
     return run;
   }
-  hashes_.clear();
   const uint64_t most = std::min(count, limits_.data_pages - data_pages_);
-  for (; run < most && (run == 0 || !is_zero_page(staged + run * kPageSize)); ++run)
-    hashes_.push_back(hash_page(staged + run * kPageSize));
+  while (run < most && (run == 0 || !is_zero_page(staged + run * kPageSize))) ++run;
   encoder_.pages(space, first, run);
-  for (const uint64_t hash : hashes_) encoder_.add_hash(hash);
+  unhashed_.push_back({entries_.size(), staged, run});
+  entries_.resize(entries_.size() + run * sizeof(uint64_t));
   add_data(staged, run);
   return run;
 }
@@ -106,11 +105,24 @@ Result<void> EpochWriter::finish_part(PartHeader header) {
   const size_t used = sizeof header + entries_.size();
   std::memset(part.head.get() + used, 0, space - used);
   parts_.push_back(std::move(part));
-  TRY(log_.add(parts_.back(), data_));
+  TRY(log_.place(parts_.back(), data_));
+  hash_pages(parts_.back());
+  TRY(log_.add(parts_.back()));
   entries_.clear();
   data_.clear();
   data_pages_ = 0;
   return {};
+}
+
+void EpochWriter::hash_pages(Part& part) {
+  for (const auto& [at, pages, count] : unhashed_) {
+    std::byte* to = part.head.get() + sizeof(PartHeader) + at;
+    for (uint64_t page = 0; page < count; ++page) {
+      const uint64_t hash = hash_page(pages + page * kPageSize);
+      std::memcpy(to + page * sizeof hash, &hash, sizeof hash);
+    }
+  }
+  unhashed_.clear();
 }
 
 Result<void> EpochWriter::commit(const PartHeader& commit, const EpochInfo& info, const SnapshotRoot* root) {

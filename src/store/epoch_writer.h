@@ -16,7 +16,7 @@ struct PartLimits {
 };
 
 /// Writes one epoch: a piece of a snapshot if any, then changes, then commit. An epoch beyond the limits is streamed in several
-/// parts, all durable before the last is written; any other is one write and one flush.
+/// parts, all durable before the last is written; any other is written at once, with one flush.
 class EpochWriter {
  public:
   EpochWriter(Log& log, EpochNumber epoch, PartLimits limits) : log_(log), epoch_(epoch), limits_(limits) {}
@@ -44,6 +44,7 @@ class EpochWriter {
   void add_data(const std::byte* pages, uint64_t count);
   Result<void> make_room();
   Result<void> finish_part(PartHeader header);
+  void hash_pages(Part& part);
 
   Log& log_;
   EpochNumber epoch_;
@@ -53,7 +54,13 @@ class EpochWriter {
   EntryEncoder encoder_{entries_};
   std::vector<iovec> data_;
   uint64_t data_pages_ = 0;
-  std::vector<uint64_t> hashes_;
+  /// Room in the entries for the hashes of these pages: hashed once the disk is at work on them.
+  struct Unhashed {
+    size_t at;
+    const std::byte* pages;
+    uint64_t count;
+  };
+  std::vector<Unhashed> unhashed_;
 };
 
 }  // namespace perdure::store

@@ -4,9 +4,16 @@
 #include <cstring>
 
 namespace perdure::store {
+namespace {
+
+/// From so many pages on it is worth a write of its own that the disk works while they are hashed.
+constexpr uint64_t kPagesAhead = 128;
+
+}  // namespace
 
 Result<void> Log::begin_segment() {
   TRY(flush());
+  TRY(finish_writes());
   if (!segment_head_) segment_head_ = allocate_aligned(kSegmentHeaderBytes);
   if (!segment_head_) return std::unexpected(Error{"write the store", ENOMEM});
   SegmentHeader header{};
@@ -27,34 +34,50 @@ Result<void> Log::begin_segment() {
   return {};
 }
 
-Result<void> Log::add(Part& part, std::span<const iovec> data) {
+Result<void> Log::place(Part& part, std::span<const iovec> data) {
   if (segment_full()) TRY(begin_segment());
-  if (queue_.empty()) queue_offset_ = head_.place.offset;
   PartHeader& header = part.header;
   epoch_bytes_ += part_space(header);
   header.sequence = head_.place.sequence;
   header.offset = head_.place.offset;
   header.previous_checksum = head_.checksum;
   if ((header.flags & kPartCommit) != 0) header.stored_bytes = epoch_bytes_;
-  seal_part(header, part.head_bytes(), segment_->key);
-  queue_.push_back({part.head.get(), entries_space(header)});
-  queue_.insert(queue_.end(), data.begin(), data.end());
-  head_.place.offset += part_space(header);
-  head_.checksum = header.header_checksum;
+  if (header.data_pages >= kPagesAhead) return begin_write(part.data().offset, data);
+  waiting_data_.assign(data.begin(), data.end());
   return {};
 }
 
-Result<void> Log::flush() {
-  if (queue_.empty()) return {};
+Result<void> Log::add(Part& part) {
+  PartHeader& header = part.header;
+  seal_part(header, part.head_bytes(), segment_->key);
+  if (queue_.empty()) queue_offset_ = header.offset;
+  queue_.push_back({part.head.get(), entries_space(header)});
+  queue_.insert(queue_.end(), waiting_data_.begin(), waiting_data_.end());
+  waiting_data_.clear();
+  head_.place.offset += part_space(header);
+  head_.checksum = header.header_checksum;
+  // What comes next does not lie behind this head.
+  return header.data_pages >= kPagesAhead ? flush() : Result<void>();
+}
+
+Result<void> Log::begin_write(uint64_t offset, std::span<const iovec> pieces) {
   written_ = true;
   if (std::find(unsynced_.begin(), unsynced_.end(), segment_) == unsynced_.end()) unsynced_.push_back(segment_);
-  const auto result = segment_->file->write(queue_offset_, queue_);
+  return segment_->file->begin_write(offset, pieces);
+}
+
+Result<void> Log::finish_writes() { return segment_ ? segment_->file->finish_writes() : Result<void>(); }
+
+Result<void> Log::flush() {
+  if (queue_.empty()) return {};
+  const auto begun = begin_write(queue_offset_, queue_);
   queue_.clear();
-  return result;
+  return begun;
 }
 
 Result<void> Log::sync() {
   TRY(flush());
+  TRY(finish_writes());
   for (const auto& segment : unsynced_) TRY(segment->file->sync());
   unsynced_.clear();
   if (directory_unsynced_) TRY(storage_.sync_directory());
@@ -74,7 +97,9 @@ void Log::commit() {
 }
 
 void Log::abandon() {
+  (void)finish_writes();
   queue_.clear();
+  waiting_data_.clear();
   unsynced_.clear();
   segment_.reset();
   for (auto& segment : fresh_) segments_.give_back(std::move(segment));

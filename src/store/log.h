@@ -33,9 +33,12 @@ class Log {
   Log(Storage& storage, SegmentSet& segments, uint64_t segment_bytes, LogPosition committed)
       : storage_(storage), segments_(segments), segment_bytes_(segment_bytes), committed_(committed), head_(committed) {}
 
-  /// Gives the part its place and checksums and queues it for writing; `part` and the data stay where they are until flush.
-  Result<void> add(Part& part, std::span<const iovec> data);
-  /// Writes what is queued.
+  /// Gives the part, whose header says how large it is, its place; much data begins to be written. add() of the same part must follow. The memory of
+  /// head and data stays as it is until sync() or abandon().
+  Result<void> place(Part& part, std::span<const iovec> data);
+  /// Gives the part, whose entries are complete now, its checksums, and queues what place() has not begun to write.
+  Result<void> add(Part& part);
+  /// Begins to write what is queued.
   Result<void> flush();
   /// Makes all that was added durable.
   Result<void> sync();
@@ -46,7 +49,7 @@ class Log {
   uint64_t segment_bytes() const { return segment_bytes_; }
   /// Enough is written to the segment that there will be another.
   bool needs_spare() const { return segment_ && head_.place.offset >= segment_bytes_ / 4; }
-  /// Parts were written (not only queued) since the last commit.
+  /// Parts were flushed (not only queued) since the last commit.
   bool written() const { return written_; }
 
   /// What was added and synced is part of the log from now on.
@@ -57,6 +60,8 @@ class Log {
 
  private:
   Result<void> begin_segment();
+  Result<void> begin_write(uint64_t offset, std::span<const iovec> pieces);
+  Result<void> finish_writes();
 
   Storage& storage_;
   SegmentSet& segments_;
@@ -71,7 +76,8 @@ class Log {
   uint64_t epoch_bytes_ = 0;  ///< added since the last commit
 
   AlignedBytes segment_head_;
-  std::vector<iovec> queue_;
+  std::vector<iovec> queue_;         ///< one behind the other from queue_offset_ on
+  std::vector<iovec> waiting_data_;  ///< of the part that was placed, if its data has not begun to be written
   uint64_t queue_offset_ = 0;
 };
 

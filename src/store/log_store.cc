@@ -80,13 +80,16 @@ class LogStore : public Store {
 
   Result<void> reclaim() override {
     if (!opened_.lock) return failure("the store was opened for reading only");
+    // Else the next append does it, which somebody waits for.
+    prepare_snapshot_piece(usual_epoch_bytes_);
     const bool look = cleaner_.busy() || logged_since_look_ >= log_.segment_bytes() / 32;
     if (look) {
       logged_since_look_ = 0;
       free_segments();
       TRY(segments_.trim_spare(2 + segments_.used().size() / 8));
     }
-    if (log_.needs_spare()) TRY(segments_.prepare_spare(log_.segment_bytes()));
+    // The last part of a segment goes beyond its size, and makes the file grow if it is not as large by then, which takes longer.
+    if (log_.needs_spare()) TRY(segments_.prepare_spare(log_.segment_bytes() + usual_part_bytes()));
     if (!look) return {};
     // As many pages as an epoch makes useless: the store then shrinks as fast as it grows, or faster.
     return cleaner_.step(newest_.index(), newest_.liveness(), segments_, counted_from_ <= oldest_ ? replay_sequence_ : 0, pages_to_move_);
@@ -150,8 +153,7 @@ class LogStore : public Store {
   }
 
   Result<void> write_epoch(EpochWriter& writer, const EpochInfo& info, const Changes& changes) {
-    const auto piece = snapshots_.next_piece(newest_.index(), last_, log_.committed().place, changes.page_count() * kPageSize,
-                                             part_limits(options_.segment_bytes).entries_bytes);
+    const auto piece = prepare_snapshot_piece(changes.page_count() * kPageSize);
     if (!piece.empty()) TRY(writer.snapshot_piece(piece));
     const auto root = piece.empty() ? std::nullopt : snapshots_.root_with(snapshot_place(writer).value());
     TRY(cleaner_.write(writer, newest_.index()));
@@ -165,10 +167,21 @@ class LogStore : public Store {
     return writer.commit(commit, info, root ? &*root : nullptr);
   }
 
-  /// A small store has small segments: some are always being filled, emptied, or kept to be used again.
+  std::span<const std::byte> prepare_snapshot_piece(uint64_t epoch_bytes) {
+    return snapshots_.next_piece(newest_.index(), last_, log_.committed().place, epoch_bytes, part_limits(options_.segment_bytes).entries_bytes);
+  }
+
+  uint64_t usual_part_bytes() const {
+    const PartLimits limits = part_limits(options_.segment_bytes);
+    return align_up(std::min(usual_epoch_bytes_ + usual_epoch_bytes_ / 4, limits.data_pages * kPageSize + limits.entries_bytes), kPageSize);
+  }
+
+  /// A small store has small segments: some are always being filled, emptied, or kept to be used again. But while one is being filled with a few epochs,
+  /// there is time to get the next one ready.
   uint64_t segment_bytes() const {
-    const uint64_t wanted = std::max(kSmallestSegment, align_up(newest_.liveness().live_pages() * kPageSize / 8, kSmallestSegment));
-    return std::min(wanted, options_.segment_bytes);
+    const uint64_t live_bytes = newest_.liveness().live_pages() * kPageSize;
+    const uint64_t wanted = std::max(live_bytes / 8, std::min(live_bytes / 4, 4 * usual_epoch_bytes_));
+    return std::min(std::max(kSmallestSegment, align_up(wanted, kSmallestSegment)), options_.segment_bytes);
   }
 
   /// The oldest epoch to keep once `next` has been added.
@@ -237,6 +250,7 @@ class LogStore : public Store {
       if (auto root = snapshots_.root_with(*snapshot)) history_.add(std::move(*root));
     snapshots_.written(commit.stored_bytes, snapshot);
     cleaner_.written();
+    usual_epoch_bytes_ = std::max(commit.stored_bytes, usual_epoch_bytes_ - usual_epoch_bytes_ / 16);
     logged_since_look_ += commit.stored_bytes;
     EpochInfo filled = record.info;
     history_.add(std::move(record));
@@ -264,6 +278,7 @@ class LogStore : public Store {
   uint64_t replay_sequence_;
   uint64_t kept_;  ///< epochs from oldest_ on
   uint64_t pages_to_move_ = 64;
+  uint64_t usual_epoch_bytes_ = 0;  ///< what the last epochs took, the larger ones among them
   uint64_t logged_since_look_ = UINT64_MAX / 2;  ///< bytes since reclaim last looked for work
   std::vector<std::string> notices_;
   Log log_;

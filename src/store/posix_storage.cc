@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -20,6 +22,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "store/async_writes.h"
 #include "store/storage.h"
 
 namespace perdure::store {
@@ -85,26 +88,59 @@ class Background {
   std::jthread thread_;
 };
 
+/// Whether somebody waits for the disk. The background lets them go first, for a while.
+class Urgency {
+ public:
+  void begin() { set(true); }
+  void end() { set(false); }
+  void let_go_first() {
+    constexpr std::chrono::milliseconds kPatience(10);
+    std::unique_lock lock(mutex_);
+    ended_.wait_for(lock, kPatience, [this] { return !urgent_; });
+  }
+
+ private:
+  void set(bool urgent) {
+    {
+      const std::lock_guard lock(mutex_);
+      urgent_ = urgent;
+    }
+    if (!urgent) ended_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool urgent_ = false;
+};
+
+/// What the files of a storage share.
+struct Traffic {
+  AsyncWrites begun;
+  Urgency urgency;
+};
+
 /// Writes zeros up to `size`, and flushes them. Errors show when the file is written in earnest.
-void write_zeros(int fd, uint64_t size, const std::stop_token& stop) {
-  constexpr size_t kChunk = size_t{1} << 20;
+void write_zeros(int fd, uint64_t size, Urgency& urgency, const std::stop_token& stop) {
+  constexpr size_t kChunk = size_t{512} << 10;
   const AlignedBytes zeros = allocate_aligned(kChunk);
   if (!zeros) return;
   std::memset(zeros.get(), 0, kChunk);
-  for (uint64_t at = 0; at < size && !stop.stop_requested(); at += kChunk)
+  for (uint64_t at = 0; at < size && !stop.stop_requested(); at += kChunk) {
+    urgency.let_go_first();
     if (::pwrite(fd, zeros.get(), std::min<uint64_t>(kChunk, size - at), static_cast<off_t>(at)) <= 0) return;
+  }
+  urgency.let_go_first();
   ::fdatasync(fd);
 }
 
 class PosixFile : public File {
  public:
-  PosixFile(Fd fd, std::string path, Background& background)
-      : fd_(std::make_shared<Fd>(std::move(fd))), path_(std::move(path)), background_(background) {}
+  PosixFile(Fd fd, std::string path, std::shared_ptr<Traffic> traffic, Background& background)
+      : fd_(std::make_shared<Fd>(std::move(fd))), path_(std::move(path)), traffic_(std::move(traffic)), background_(background) {}
 
   void initialize(uint64_t size) override {
     busy_->store(true);
-    background_.add([fd = fd_, busy = busy_, size](const std::stop_token& stop) {
-      write_zeros(fd->get(), size, stop);
+    background_.add([fd = fd_, traffic = traffic_, busy = busy_, size](const std::stop_token& stop) {
+      write_zeros(fd->get(), size, traffic->urgency, stop);
       busy->store(false);
     });
   }
@@ -124,8 +160,35 @@ class PosixFile : public File {
     return {};
   }
 
+  Result<void> begin_write(uint64_t offset, std::span<const iovec> pieces) override {
+    traffic_->urgency.begin();
+    for (; !pieces.empty(); pieces = pieces.subspan(std::min<size_t>(pieces.size(), IOV_MAX))) {
+      const auto first = pieces.first(std::min<size_t>(pieces.size(), IOV_MAX));
+      if (!traffic_->begun.begin(fd_->get(), offset, first)) TRY(write(offset, first));
+      for (const iovec& piece : first) offset += piece.iov_len;
+    }
+    return {};
+  }
+
+  Result<void> finish_writes() override {
+    Result<void> result;
+    for (auto& [offset, pieces, written] : traffic_->begun.finish()) {
+      if (!result) continue;
+      if (written < 0) {
+        result = std::unexpected(Error{fmt::format("write {} at {}", path_, offset), static_cast<int>(-written)});
+        continue;
+      }
+      consume(pieces, static_cast<size_t>(written));
+      if (!pieces.empty()) result = write(offset + static_cast<uint64_t>(written), pieces);
+    }
+    return result;
+  }
+
   Result<void> sync() override {
-    if (::fdatasync(fd_->get()) != 0) return system_error("flush " + path_);
+    const bool flushed = ::fdatasync(fd_->get()) == 0;
+    const auto error = system_error("flush " + path_);
+    traffic_->urgency.end();
+    if (!flushed) return error;
     return {};
   }
 
@@ -156,6 +219,7 @@ class PosixFile : public File {
  private:
   std::shared_ptr<Fd> fd_;
   std::string path_;
+  std::shared_ptr<Traffic> traffic_;
   Background& background_;
   std::shared_ptr<std::atomic<bool>> busy_ = std::make_shared<std::atomic<bool>>(false);
 };
@@ -205,7 +269,7 @@ class PosixStorage : public Storage {
     }
     if (!fd) return system_error("open " + path(name));
     TRY(check_owner(fd.get(), path(name)));
-    return std::make_unique<PosixFile>(std::move(fd), path(name), background_);
+    return std::make_unique<PosixFile>(std::move(fd), path(name), traffic_, background_);
   }
 
   Result<void> rename(const std::string& from, const std::string& to) override {
@@ -217,7 +281,7 @@ class PosixStorage : public Storage {
   Result<void> remove(const std::string& name, std::unique_ptr<File> file) override {
     if (::unlinkat(directory_.get(), name.c_str(), 0) != 0) return system_error("remove " + path(name));
     // The last close frees the blocks, which takes a millisecond per megabyte where the file system discards them.
-    background_.add([file = std::move(file)](const std::stop_token&) mutable { file.reset(); });
+    removals_.add([file = std::move(file)](const std::stop_token&) mutable { file.reset(); });
     return {};
   }
 
@@ -231,7 +295,9 @@ class PosixStorage : public Storage {
  private:
   Fd directory_;
   std::string path_;
+  std::shared_ptr<Traffic> traffic_ = std::make_shared<Traffic>();
   Background background_;
+  Background removals_;  ///< which take longer than what may be waited for
 };
 
 }  // namespace

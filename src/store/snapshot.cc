@@ -8,7 +8,7 @@ namespace {
 /// A snapshot is begun when the log since the last one is so many times its size: it costs a sixteenth of the bytes written.
 constexpr uint64_t kLogToSnapshot = 16;
 constexpr uint64_t kSmallestPiece = 64 << 10;
-/// A piece is at most this fraction of the epoch it rides with, beyond the smallest.
+/// A piece is at most this fraction of the epoch it rides with or of the one before, beyond the smallest.
 constexpr uint64_t kPieceFraction = 8;
 constexpr uint64_t kPageBytes = 17;  // 16 and a share of the run's head
 

@@ -17,7 +17,7 @@ class SnapshotWriter {
   SnapshotWriter(uint64_t smallest_interval, uint64_t logged) : smallest_interval_(smallest_interval), logged_(logged) {}
 
   /// The piece to write with the next epoch; empty: none. `index` is that of `last`, behind which the log goes on at `next`;
-  /// `epoch_bytes`: about what the next epoch writes, `most_bytes`: the largest piece. The same until written().
+  /// `epoch_bytes`: about what the next epoch writes, or the last one wrote, `most_bytes`: the largest piece. The same until written().
   std::span<const std::byte> next_piece(const Index& index, EpochNumber last, Place next, uint64_t epoch_bytes, uint64_t most_bytes);
   /// The root, where the piece given last, placed at `piece`, completes the snapshot.
   std::optional<SnapshotRoot> root_with(Place piece) const;

@@ -20,6 +20,11 @@ class File {
   /// Writes the pieces one behind the other from `offset` on. On error any part of them may have been written. For a file opened
   /// direct, addresses, lengths and offset are multiples of kPageSize.
   virtual Result<void> write(uint64_t offset, std::span<const iovec> pieces) = 0;
+  /// Begins what write() does. The memory of the pieces stays as it is until finish_writes() has returned, which must come before the next sync(), read()
+  /// of what was written or begin_write() to another file of the storage. In what order the bytes of several such writes reach the disk is open.
+  virtual Result<void> begin_write(uint64_t offset, std::span<const iovec> pieces) = 0;
+  /// Waits for all writes that were begun; an error of any of them is the result.
+  virtual Result<void> finish_writes() = 0;
   /// fdatasync: what was written before survives power loss. After an error, what was written since the last success counts as lost.
   virtual Result<void> sync() = 0;
   /// Reads up to to.size() bytes; fewer only at the end of the file. Aligned like write.

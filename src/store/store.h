@@ -86,7 +86,7 @@ class Store {
   static Result<Fd> keep_writers_out(const std::string& directory);
   virtual ~Store() = default;
 
-  /// Makes one epoch durable: data, index delta and commit record in one sequential O_DIRECT write and one flush. When it returns
+  /// Makes one epoch durable: data, index delta and commit record in one stretch, by O_DIRECT writes and one flush. When it returns
   /// without error, the epoch survives power loss. After an error (disk full, I/O error) the store is as before, stays usable, and the
   /// caller may call again with `changes` or with more merged into it. info.epoch must be larger than last_epoch().
   virtual Result<EpochInfo> append(const EpochInfo& info, const Changes& changes) = 0;

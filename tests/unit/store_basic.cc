@@ -1,6 +1,8 @@
 // The store's contract on a real directory.
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <cstring>
@@ -123,6 +125,34 @@ TEST_F(StoreBasic, AnEpochMayBeLargerThanASegment) {
     for (uint64_t page = 0; page < 1000; ++page)
       ASSERT_EQ(static_cast<uint8_t>(memory[page * kPageSize]), static_cast<uint8_t>(epoch + page % 200));
   }
+}
+
+/// Writes that the kernel is given to do meanwhile fail like any other.
+TEST_F(StoreBasic, ALargeEpochThatFindsNoRoomIsNone) {
+  constexpr uint64_t kPages = 1000;
+  auto store = Store::create(directory_, {});
+  ASSERT_TRUE(store) << store.error().message();
+  Changes changes;
+  std::byte* staged = changes.allocate_pages(kPages);
+  for (uint64_t page = 0; page < kPages; ++page) {
+    std::memset(staged + page * kPageSize, static_cast<int>(page % 250 + 1), kPageSize);
+    changes.put_page(1, page, staged + page * kPageSize);
+  }
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{kPages * kPageSize / 2, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const auto refused = (*store)->append({.epoch = 1}, changes);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ::signal(SIGXFSZ, handler);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().error_number, EFBIG) << refused.error().message();
+  EXPECT_EQ((*store)->last_epoch(), 0u);
+  ASSERT_TRUE((*store)->append({.epoch = 2}, changes));
+  const auto view = (*store)->view(2).value();
+  EXPECT_TRUE(view->verify());
+  for (const uint64_t page : {uint64_t{0}, kPages / 2, kPages - 1}) EXPECT_EQ(read(*view, 1, page), static_cast<int>(page % 250 + 1));
 }
 
 TEST_F(StoreBasic, KeepsTheNewestEpochsOnly) {

@@ -89,19 +89,39 @@ TEST(StoreCrash, ReopensAfterAStop) {
 }
 
 /// After each single operation that the store ever made, power is cut.
+void cut_power_anywhere(Workload& work) {
+  for (size_t operations = 0; operations <= work.disk->operations().size(); ++operations) {
+    const auto disk = disk_of(work.disk->after_power_cut(operations, work.random));
+    auto store = open_store(make_simulated_storage(disk), work.options);
+    if (!store && work.durable_at(operations) == 0 && store.error().error_number == ENOENT) continue;
+    ASSERT_TRUE(store) << store.error().message();
+    ASSERT_GE((*store)->last_epoch(), work.durable_at(operations)) << "cut " << operations;
+    ASSERT_TRUE((*store)->notices().empty()) << "a crash is taken for damage: " << (*store)->notices()[0];
+    expect_history(**store, work.models, std::min<size_t>((*store)->last_epoch(), work.options.keep_epochs));
+  }
+}
+
 TEST(StoreCrash, PowerCutAnywhereLosesNothingDurable) {
   for (uint64_t seed = 1; seed <= 4; ++seed) {
+    SCOPED_TRACE(seed);
     Workload work(seed, {.keep_epochs = 1 + seed % 8, .segment_bytes = seed % 2 == 0 ? 64u << 10 : 16u << 10});
     for (int i = 0; i < 40; ++i) ASSERT_TRUE(work.append());
-    for (size_t operations = 0; operations <= work.disk->operations().size(); ++operations) {
-      const auto disk = disk_of(work.disk->after_power_cut(operations, work.random));
-      auto store = open_store(make_simulated_storage(disk), work.options);
-      if (!store && work.durable_at(operations) == 0 && store.error().error_number == ENOENT) continue;
-      ASSERT_TRUE(store) << store.error().message();
-      ASSERT_GE((*store)->last_epoch(), work.durable_at(operations)) << "seed " << seed << " cut " << operations;
-      ASSERT_TRUE((*store)->notices().empty()) << "a crash is taken for damage: " << (*store)->notices()[0];
-      expect_history(**store, work.models, std::min<size_t>((*store)->last_epoch(), work.options.keep_epochs));
-    }
+    ASSERT_NO_FATAL_FAILURE(cut_power_anywhere(work));
+  }
+}
+
+/// Of which the data is written before the head, and which fill several parts and segments.
+constexpr WorkloadShape kLargeEpochs{.pages = 200, .page_range = 600};
+constexpr Options kLargeParts{.keep_epochs = 3, .segment_bytes = 2 << 20};
+
+TEST(StoreCrash, PowerCutAnywhereOfLargeEpochs) {
+  for (uint64_t seed = 1; seed <= 2; ++seed) {
+    SCOPED_TRACE(seed);
+    Workload work(seed, kLargeParts, kLargeEpochs);
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(work.append());
+    const auto& operations = work.disk->operations();
+    ASSERT_TRUE(std::ranges::any_of(operations, [](const auto& operation) { return operation.bytes.size() == 128 * kPageSize; })) << "no data was written by itself";
+    ASSERT_NO_FATAL_FAILURE(cut_power_anywhere(work));
   }
 }
 
@@ -155,7 +175,8 @@ TEST(StoreCrash, PowerCutsInARow) {
 
 TEST(StoreCrash, FaultsLeaveTheStoreAsItWas) {
   for (uint64_t seed = 1; seed <= 60; ++seed) {
-    Workload work(seed, {.keep_epochs = 4, .segment_bytes = 32 << 10});
+    const bool large = seed % 10 == 0;
+    Workload work(seed, large ? kLargeParts : Options{.keep_epochs = 4, .segment_bytes = 32 << 10}, large ? kLargeEpochs : WorkloadShape{});
     std::mt19937_64 faults(seed);
     work.disk->fault = [&](Kind kind, const std::string&, size_t) {
       if (faults() % 60 != 0) return 0;

@@ -116,7 +116,10 @@ class SimulatedFile : public File {
  public:
   SimulatedFile(std::shared_ptr<SimulatedDisk> disk, uint64_t inode, std::string name, bool direct)
       : disk_(std::move(disk)), inode_(inode), name_(std::move(name)), direct_(direct) {}
-  ~SimulatedFile() override { unlock(); }
+  ~SimulatedFile() override {
+    check_finished("closing");
+    unlock();
+  }
 
   Result<void> write(uint64_t offset, std::span<const iovec> pieces) override {
     DiskOperation operation{.kind = Kind::write, .inode = inode_, .offset = offset};
@@ -139,7 +142,23 @@ class SimulatedFile : public File {
     return {};
   }
 
+  /// Done as late as can be, in the order that is worst for who thinks that it is the one of the calls.
+  Result<void> begin_write(uint64_t offset, std::span<const iovec> pieces) override {
+    begun_.push_back({offset, {pieces.begin(), pieces.end()}});
+    return {};
+  }
+
+  Result<void> finish_writes() override {
+    Result<void> result;
+    for (; !begun_.empty(); begun_.pop_back()) {
+      auto written = write(begun_.back().offset, begun_.back().pieces);
+      if (!written) result = std::move(written);
+    }
+    return result;
+  }
+
   Result<void> sync() override {
+    check_finished("sync");
     const int error = disk_->record({.kind = Kind::sync, .inode = inode_}, name_, 0);
     if (error == 0) return {};
     disk_->operations_.push_back({.kind = Kind::failed_sync, .inode = inode_});
@@ -148,6 +167,7 @@ class SimulatedFile : public File {
 
   Result<size_t> read(uint64_t offset, std::span<std::byte> to) const override {
     check_aligned(offset, reinterpret_cast<uintptr_t>(to.data()), to.size());
+    check_finished("read");
     if (const int error = disk_->read_fault ? disk_->read_fault(name_, offset, to.size()) : 0; error != 0) return failed("read " + name_, error);
     const std::string& bytes = disk_->inodes_.at(inode_).bytes;
     if (offset >= bytes.size()) return 0;
@@ -188,10 +208,21 @@ class SimulatedFile : public File {
     std::abort();
   }
 
+  void check_finished(const char* what) const {
+    if (begun_.empty()) return;
+    std::fprintf(stderr, "%s of %s before the writes that were begun are done\n", what, name_.c_str());
+    std::abort();
+  }
+
+  struct Begun {
+    uint64_t offset;
+    std::vector<iovec> pieces;
+  };
   std::shared_ptr<SimulatedDisk> disk_;
   uint64_t inode_;
   std::string name_;
   bool direct_;
+  std::vector<Begun> begun_;
   bool shared_ = false;
   bool exclusive_ = false;
 };
