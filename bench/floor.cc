@@ -1,8 +1,10 @@
 // The floor of a pause: what the kernel's bare primitives take on a process like the one that Perdure pauses.
 //   floor --period-us N --samples FILE --directory DIR [--first] -- LOAD ARGUMENTS
+//   floor --period-us N --samples FILE --pid PID [--steps 1|2|3]
 // Starts the load (load.c) and, every period: interrupts its busy threads (sleepers are left asleep), scans and protects its memory, copies what was written,
 // lets go. Every other pause is made from the core of a busy thread, which is cheaper or dearer as the machine is. With --first there is one pause, which
-// begins the tracking and copies everything. FILE gets a line a pause: "REALTIME_NS SAME_CORE STOP_US SCAN_US COPY_US PAUSE_US DIRTY_PAGES".
+// begins the tracking and copies everything. With --pid it does so to any process that runs already, in those of its threads that run, until that process or
+// SIGTERM ends it: what it has mapped by then is tracked. With --steps 1 it only interrupts, with --steps 2 nothing is copied. FILE gets a line a pause: "REALTIME_NS SAME_CORE STOP_US SCAN_US COPY_US PAUSE_US DIRTY_PAGES".
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <getopt.h>
@@ -11,6 +13,8 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +22,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -49,7 +54,13 @@ struct Options {
   std::string samples;
   std::string directory;
   bool first = false;
+  pid_t pid = 0;  ///< in place of the load
+  int steps = 3;
   char** load = nullptr;
+};
+
+struct Mapping {
+  uint64_t start, end;
 };
 
 /// The memory of one process of the load.
@@ -57,8 +68,7 @@ struct Space {
   pid_t pid = 0;
   Fd userfaultfd;
   Fd pagemap;
-  uint64_t start = 0;
-  uint64_t end = 0;
+  std::vector<Mapping> tracked;
 };
 
 struct Sample {
@@ -75,10 +85,6 @@ Result<void> enable_tracking_over_fork(int userfaultfd) {
   if (ioctl(userfaultfd, UFFDIO_API, &api) != 0) return system_error("UFFDIO_API");
   return {};
 }
-
-struct Mapping {
-  uint64_t start, end;
-};
 
 Result<std::vector<Mapping>> writable_mappings(pid_t pid) {
   std::istringstream maps(TRY(read_file(fmt::format("/proc/{}/maps", pid))));
@@ -128,20 +134,25 @@ class OnCore {
 class Load {
  public:
   static Result<std::unique_ptr<Load>> start(const Options& options);
+  /// In its place a process that runs already.
+  static Result<std::unique_ptr<Load>> join(pid_t pid);
   ~Load();
 
   /// Waits so long for words of the load; false once there will be none any more.
   bool listen(int64_t timeout_ns);
   const std::vector<pid_t>& processes() const { return processes_; }
   const std::vector<pid_t>& busy() const { return busy_; }
+  /// Looks which threads run, of a process that does not say so.
+  void look();
   const std::string& last_line() const { return last_line_; }
   /// Children that it forked since the last call.
   std::vector<pid_t> take_children() { return std::exchange(children_, {}); }
 
  private:
   void hear(const std::string& line);
-  pid_t pid_ = 0;
+  pid_t pid_ = 0;  ///< that was started,
   Fd output_;
+  Fd ended_, end_;  ///< or of that which was not: a pidfd, and SIGTERM for us
   std::string heard_;
   std::string last_line_;
   std::vector<pid_t> processes_, busy_, children_;
@@ -167,14 +178,41 @@ Result<std::unique_ptr<Load>> Load::start(const Options& options) {
   return load;
 }
 
+Result<std::unique_ptr<Load>> Load::join(pid_t pid) {
+  auto load = std::make_unique<Load>();
+  load->processes_.push_back(pid);
+  load->ended_.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!load->ended_) return system_error(fmt::format("process {}", pid));
+  sigset_t ending;
+  sigemptyset(&ending);
+  sigaddset(&ending, SIGTERM);
+  sigprocmask(SIG_BLOCK, &ending, nullptr);
+  load->end_.reset(signalfd(-1, &ending, SFD_CLOEXEC));
+  return load;
+}
+
+void Load::look() {
+  busy_.clear();
+  std::error_code gone;
+  for (const auto& entry : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", processes_.front()), gone)) {
+    const pid_t tid = std::atoi(entry.path().filename().c_str());
+    if (process_state(tid) == 'R') busy_.push_back(tid);
+  }
+}
+
 Load::~Load() {
+  if (pid_ == 0) return;
   kill(pid_, SIGKILL);
   waitpid(pid_, nullptr, 0);
 }
 
 bool Load::listen(int64_t timeout_ns) {
-  pollfd ready{output_.get(), POLLIN, 0};
   const timespec timeout = to_timespec(std::max<int64_t>(timeout_ns, 0));
+  if (ended_) {
+    pollfd ends[] = {{ended_.get(), POLLIN, 0}, {end_.get(), POLLIN, 0}};
+    return ppoll(ends, 2, &timeout, nullptr) <= 0;
+  }
+  pollfd ready{output_.get(), POLLIN, 0};
   if (ppoll(&ready, 1, &timeout, nullptr) <= 0) return true;
   char text[65536];
   const ssize_t got = read(output_.get(), text, sizeof text);
@@ -256,7 +294,7 @@ void Floor::adopt_children() {
     const std::lock_guard lock(mutex_);
     if (forked_.empty() || !pagemap) continue;
     const Space& parent = spaces_.front();
-    spaces_.push_back({child, std::move(forked_.front()), std::move(*pagemap), parent.start, parent.end});
+    spaces_.push_back({child, std::move(forked_.front()), std::move(*pagemap), parent.tracked});
     forked_.erase(forked_.begin());
   }
 }
@@ -286,8 +324,10 @@ Result<Space> Floor::track(pid_t pid, TracedThread& leader) {
   space.pagemap = TRY(open_pagemap(pid));
   for (const Mapping& mapping : TRY(writable_mappings(pid))) {
     if (!TRY(register_write_tracking(space.userfaultfd.get(), mapping.start, mapping.end))) continue;
-    if (space.start == 0) space.start = mapping.start;
-    space.end = mapping.end;
+    // One scan of all is cheaper than one of each; in any program there may be much between them.
+    const bool joined = !space.tracked.empty() && (options_.pid == 0 || space.tracked.back().end == mapping.start);
+    if (joined) space.tracked.back().end = mapping.end;
+    else space.tracked.push_back(mapping);
   }
   return space;
 }
@@ -305,7 +345,7 @@ Result<void> Floor::begin() {
 Result<void> Floor::scan(Space& space) {
   regions_.clear();
   const PageSelection written{.required = linux_uapi::kPageIsWritten, .inverted = 0, .any_of = 0, .reported = linux_uapi::kPageIsWritten, .protect = true};
-  TRY(scan_pages(space.pagemap.get(), space.start, space.end, written, regions_));
+  for (const Mapping& mapping : space.tracked) TRY(scan_pages(space.pagemap.get(), mapping.start, mapping.end, written, regions_));
   Dirty& dirty = dirty_.emplace_back(Dirty{space.pid, {}});
   for (const PageRegion& region : regions_)
     for (uint64_t at = region.start; at < region.end; at += kCopyBytes) dirty.pieces.push_back({at, std::min<uint64_t>(kCopyBytes, region.end - at)});
@@ -325,6 +365,7 @@ void Floor::copy() {
 }
 
 Result<void> Floor::pause(bool same_core) {
+  if (options_.pid != 0) load_.look();
   const int core = TRY(core_of(load_.busy().empty() ? load_.processes().front() : load_.busy().front()));
   adopt_children();
   dirty_.clear();
@@ -333,11 +374,12 @@ Result<void> Floor::pause(bool same_core) {
     sample.begin_ns = monotonic_ns();
     std::optional<OnCore> on_core;
     if (same_core) on_core.emplace(core);
-    auto threads = TRY(stop(load_.busy(), same_core ? Wait::asleep : Wait::spinning));
+    auto threads = TRY(stop(load_.busy(), same_core || options_.pid != 0 ? Wait::asleep : Wait::spinning));
     sample.stopped_ns = monotonic_ns();
-    for (Space& space : spaces_) TRY(scan(space));
+    if (options_.steps >= 2)
+      for (Space& space : spaces_) TRY(scan(space));
     sample.scanned_ns = monotonic_ns();
-    copy();
+    if (options_.steps >= 3) copy();
     sample.copied_ns = monotonic_ns();
     for (TracedThread& thread : threads) thread.detach();
     sample.released_ns = monotonic_ns();
@@ -350,12 +392,13 @@ Result<void> Floor::pause(bool same_core) {
 
 Result<void> Floor::run_epochs() {
   int64_t next_ns = monotonic_ns();
-  for (bool same_core = false;; same_core = !same_core) {
+  for (bool same_core = false;; same_core = !same_core && options_.pid == 0) {
     next_ns = std::max(next_ns + options_.period_us * 1000, monotonic_ns());
     do {
       if (!load_.listen(next_ns - monotonic_ns())) return {};
     } while (monotonic_ns() < next_ns);
     // A load that is ending takes its threads along.
+    // So does any program with one of its threads.
     if (auto paused = pause(same_core); !paused && process_state(load_.processes().front()) != 'Z' && paused.error().error_number != ESRCH &&
                                         paused.error().error_number != ENOENT)
       return paused;
@@ -401,12 +444,16 @@ Result<void> run(const Options& options) {
   const auto buffer = allocate_aligned(kCopyBytes);
   if (buffer == nullptr) return failure("no memory");
   std::memset(buffer.get(), 1, kCopyBytes);
-  auto load = TRY(Load::start(options));
+  auto load = TRY(options.pid != 0 ? Load::join(options.pid) : Load::start(options));
   Floor floor(options, *load, buffer.get());
   if (options.first) {
     TRY(floor.run_first());
   } else {
-    TRY(floor.begin());
+    if (options.steps >= 2) TRY(floor.begin());
+    if (options.pid != 0) {
+      std::puts("begun");
+      std::fflush(stdout);
+    }
     TRY(floor.run_epochs());
   }
   std::puts(load->last_line().c_str());
@@ -416,17 +463,22 @@ Result<void> run(const Options& options) {
 Options parse(int argc, char** argv) {
   Options options;
   static const option names[] = {
-      {"period-us", 1, nullptr, 'p'}, {"samples", 1, nullptr, 's'}, {"directory", 1, nullptr, 'd'}, {"first", 0, nullptr, 'f'}, {nullptr, 0, nullptr, 0}};
+      {"period-us", 1, nullptr, 'p'}, {"samples", 1, nullptr, 's'}, {"directory", 1, nullptr, 'd'}, {"first", 0, nullptr, 'f'},
+      {"pid", 1, nullptr, 'i'}, {"steps", 1, nullptr, 'n'}, {nullptr, 0, nullptr, 0}};
   for (int name; (name = getopt_long(argc, argv, "+", names, nullptr)) >= 0;) {
     if (name == 'p') options.period_us = std::atol(optarg);
     else if (name == 's') options.samples = optarg;
     else if (name == 'd') options.directory = optarg;
     else if (name == 'f') options.first = true;
+    else if (name == 'i') options.pid = std::atoi(optarg);
+    else if (name == 'n') options.steps = std::atoi(optarg);
     else std::exit(2);
   }
   options.load = argv + optind;
-  if (optind == argc || options.samples.empty() || options.directory.empty()) {
-    std::fputs("usage: floor --period-us N --samples FILE --directory DIR [--first] -- LOAD ARGUMENTS\n", stderr);
+  const bool has_load = optind < argc && !options.directory.empty();
+  if (has_load == (options.pid != 0) || options.samples.empty()) {
+    std::fputs("usage: floor --period-us N --samples FILE --directory DIR [--first] -- LOAD ARGUMENTS\n"
+               "       floor --period-us N --samples FILE --pid PID [--steps 1|2|3]\n", stderr);
     std::exit(2);
   }
   return options;

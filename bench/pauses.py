@@ -10,6 +10,7 @@ from loads import LoadOptions
 FLOOR_GOAL = 1.3
 GROWTH_GOAL = 3
 SMALL_EPOCH_GOAL = 2
+NONE_SKIPPED = 0.999
 PAGES_OF_64_MIB = 16384
 
 CASES = {
@@ -60,7 +61,7 @@ def rate_figure(name, options, taken):
     elapsed_ns = sum(span for span, _ in spans)
     if not elapsed_ns:
         return Figure(f"{name}, epochs", note="too few epochs to tell")
-    return Figure(f"{name}, epochs", sum(count for _, count in spans) / elapsed_ns * 1e9, 1e6 / options.period_us, "/s", "asked", 0.999, True)
+    return Figure(f"{name}, epochs", sum(count for _, count in spans) / elapsed_ns * 1e9, 1e6 / options.period_us, "/s", "asked", NONE_SKIPPED, True)
 
 
 def pause(context, name, options):
@@ -74,6 +75,21 @@ def pause(context, name, options):
     if options.period_us <= 1000:
         figures.append(rate_figure(name, options, taken))
     return figures
+
+
+def hold(context):
+    """A minute at 1 kHz: epochs taken against those asked for. Their numbers tell, since few of them are kept."""
+    options = CASES["pause-1-khz"]
+    seconds = 5 if context.quick else 60
+    first = []
+    _, epochs = loads.under_perdure(context, options, seconds, during=lambda group: first.append(group.log()[-1]))
+    elapsed_ns = epochs[-1]["time_ns"] - first[0]["time_ns"]
+    taken, asked = epochs[-1]["epoch"] - first[0]["epoch"], elapsed_ns // (options.period_us * 1000)
+    times_ns = [epoch["time_ns"] for epoch in epochs]
+    series = {"pause": [epoch["pause_us"] for epoch in epochs], "between two epochs": [(later - earlier) / 1000 for earlier, later in zip(times_ns, times_ns[1:])]}
+    context.say("hold-1-khz", context.results.save_pauses("hold-1-khz", series))
+    return [Figure("hold-1-khz", taken, asked, "epochs", "asked", NONE_SKIPPED, True, note=f"{max(asked - taken, 0)} skipped in {elapsed_ns / 1e9:.1f} s, "
+                   f"{median([epoch['dirty_pages'] for epoch in epochs])} dirty pages; of the last {len(epochs)} epochs the longest {max(series['between two epochs']) / 1000:.1f} ms after another")]
 
 
 def of_case(name):
@@ -150,6 +166,7 @@ def growth(context, name, small, large, goal, small_name):
 
 BENCHMARKS = {
     **{name: of_case(name) for name in CASES},
+    "hold-1-khz": hold,
     "first-epoch-1-gb": first_epoch,
     "fork-500-mb": fork_epoch,
     "growth-dirty-4-mib": lambda context: growth(context, "growth-dirty-4-mib", LoadOptions(dirty_pages=100), LoadOptions(dirty_pages=1024), SMALL_EPOCH_GOAL, "100 pages"),

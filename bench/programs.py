@@ -1,5 +1,6 @@
 """What real programs keep of their speed, and the ways to persistence that their users have instead."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,17 +8,22 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import harness
 import lifecycle
 import loads
-from figures import Figure, median
+from figures import Figure, median, quantile
 from loads import LoadOptions
 
 CLIENTS = 50
 # The share of sets in Facebook's ETC mix, with which Aurora was measured.
 MEMCACHED_SETS_PERCENT = 3
+LATENCY_GOAL = 2
+TAIL_GOAL = 5
+# Of the tail: some gigabytes of disk.
+TAIL_KEPT_EPOCHS = 1000
 PYTHON_LOOP = """
 import json, sys, time
 end = time.monotonic() + float(sys.argv[1])
@@ -108,24 +114,33 @@ def warm_up_seconds(context):
     return 0.5 if context.quick else 5
 
 
-def measure_redis(context, period_ms, words=()):
+def nothing_beside(pid):
+    """What measure_...() has beside the program by default."""
+    return contextlib.nullcontext()
+
+
+def measure_redis(context, period_ms, words=(), beside=nothing_beside, seconds=None):
     with tempfile.TemporaryDirectory(dir=os.environ["PERDURE_TEST_DIRECTORY"]) as directory, redis_server(run_options(period_ms), words, directory) as server:
         client(context, "redis", server.port, warm_up_seconds(context))
-        return client(context, "redis", server.port, context.seconds)
+        with beside(server.process.pid):
+            return client(context, "redis", server.port, seconds or context.seconds)
 
 
-def measure_memcached(context, period_ms):
+def measure_memcached(context, period_ms, beside=nothing_beside):
     port = lifecycle.free_port()
     command = [lifecycle.need("memcached"), "-u", "root", "-l", "127.0.0.1", "-p", port, "-t", "4", "-m", "256"]
-    with Server(command, port, run_options(period_ms)):
+    with Server(command, port, run_options(period_ms)) as server:
         client(context, "memcached", port, warm_up_seconds(context))
-        return client(context, "memcached", port, context.seconds, MEMCACHED_SETS_PERCENT)
+        with beside(server.process.pid):
+            return client(context, "memcached", port, context.seconds, MEMCACHED_SETS_PERCENT)
 
 
-def measure_python(context, period_ms):
+def measure_python(context, period_ms, beside=nothing_beside):
     command = [sys.executable, "-c", PYTHON_LOOP, str(context.seconds)]
     if period_ms is None:
-        return json.loads(subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+            with beside(program.pid):
+                return json.loads(program.communicate(timeout=300)[0])
     with harness.Group("bench", command, run_options(period_ms)) as group:
         group.start()
         if group.wait_end(300, "python") != 0:
@@ -137,6 +152,93 @@ def measure_reader(context, period_ms):
     options = LoadOptions(dirty_pages=1000, only_reads=True)
     report = loads.alone(context, options) if period_ms is None else loads.under_perdure(context, options, may_be_idle=True)[0]
     return {"rps": report["work"] / (report["end_ns"] - report["begin_ns"]) * 1e9}
+
+
+def measure_beside_idle_server(context, period_ms):
+    """What programs that take every processor get done while a Redis without clients runs."""
+    with redis_server(run_options(period_ms)):
+        report = loads.alone(context, LoadOptions(busy_threads=os.cpu_count(), dirty_pages=1000, only_reads=True))
+    return {"rps": report["work"] / (report["end_ns"] - report["begin_ns"]) * 1e9}
+
+
+@contextlib.contextmanager
+def bare_primitives(context, pid, steps, period_ms, pauses):
+    """The floor beside a program that runs: only some of its steps, each period. `pauses` takes how long they took."""
+    with loads.flags_directory() as flags:
+        words = [context.tool("floor"), "--period-us", period_ms * 1000, "--samples", flags / "samples", "--pid", pid, "--steps", steps]
+        floor = subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            begun = floor.stdout.readline()
+            yield
+        finally:
+            floor.terminate()
+            errors = floor.communicate(timeout=60)[1]
+        if not begun or floor.returncode != 0:
+            raise harness.Failure("floor", errors.strip()[-300:] or harness.describe_status(floor.returncode))
+        pauses += [sample.pause_us for sample in loads.read_floor(flags / "samples")]
+    if not pauses:
+        raise harness.Failure("floor", "it took no sample")
+
+
+ABLATION_STEPS = ("stops", "protection faults", "copies")
+
+
+def ablation(context, name, measurement):
+    """What each part of a checkpoint costs a program: bare primitives on it, one after the other, and Perdure itself in the end."""
+    period_ms = 10
+    pauses = {step: [] for step in ABLATION_STEPS}
+    measurements = {"alone": lambda: measurement(context, None)}
+    for steps, step in enumerate(ABLATION_STEPS, 1):
+        measurements[f"+ {step}"] = lambda steps=steps, step=step: measurement(context, None, beside=lambda pid: bare_primitives(context, pid, steps, period_ms, pauses[step]))
+    measurements["+ the rest: perdure"] = lambda: measurement(context, period_ms)
+    found = in_turns(context, name, measurements)
+    context.say(name, context.results.save_pauses(f"{name}-pauses", pauses))
+    rates = {which: median([one["rps"] for one in results]) for which, results in found.items()}
+    notes = {f"+ {step}": f"pauses of {median(pauses[step]):.0f} us" for step in ABLATION_STEPS}
+    return [Figure(f"{name}, {which}", rate, rates["alone"], "/s", "alone", note=notes.get(which, "")) for which, rate in rates.items()]
+
+
+class PauseWatch(threading.Thread):
+    """Reads the history of a group while it runs, of which only the newest epochs are kept. Seldom: reading it takes a processor."""
+
+    def __init__(self, group, every_seconds):
+        super().__init__(daemon=True)
+        self.group, self.every_seconds = group, every_seconds
+        self.over = threading.Event()
+        self.pauses_us = {}
+
+    def note(self):
+        self.pauses_us |= {epoch["epoch"]: epoch["pause_us"] for epoch in self.group.log()}
+
+    def run(self):
+        while not self.over.wait(self.every_seconds):
+            self.note()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.join()
+        self.note()
+
+
+def redis_tail(context):
+    """Ten minutes of Redis under load: the tail of the pause against its median, that of the client's latency against Redis alone."""
+    name, period_ms, seconds = "tail-redis-10ms", 10, 10 if context.quick else 600
+    seconds_alone = min(seconds, 60)
+    alone = measure_redis(context, None, seconds=seconds_alone)
+    with redis_server([*run_options(period_ms), "--keep", str(TAIL_KEPT_EPOCHS)]) as server:
+        client(context, "redis", server.port, warm_up_seconds(context))
+        first = server.group.log()[-1]["epoch"]
+        with PauseWatch(server.group, TAIL_KEPT_EPOCHS * period_ms / 1000 * 0.8) as watch:
+            under = client(context, "redis", server.port, seconds)
+    pauses = [pause_us for epoch, pause_us in watch.pauses_us.items() if epoch > first]
+    context.say(name, context.results.save_pauses(name, {"perdure": pauses}))
+    context.results.save(f"{name}-client", {"alone": alone, "perdure": under})
+    return [Figure(f"{name}, p99.9 of the pause", quantile(pauses, 0.999), median(pauses), reference_name="its median", goal=TAIL_GOAL, note=f"{len(pauses)} pauses in {seconds} s"),
+            Figure(f"{name}, client p99", under["p99_latency_ms"], alone["p99_latency_ms"], "ms", "alone", LATENCY_GOAL, note=f"{seconds_alone} s alone")]
 
 
 def in_turns(context, name, measurements):
@@ -227,10 +329,15 @@ def criu_peer(context):
 
 BENCHMARKS = {
     "overhead-python-10ms": lambda context: kept(context, "overhead-python-10ms", measure_python, 10, 0.85),
-    "overhead-redis-10ms": lambda context: kept(context, "overhead-redis-10ms", measure_redis, 10, 0.85, 2),
+    "overhead-redis-10ms": lambda context: kept(context, "overhead-redis-10ms", measure_redis, 10, 0.85, LATENCY_GOAL),
     "overhead-memcached-10ms": lambda context: kept(context, "overhead-memcached-10ms", measure_memcached, 10, 0.5),
     "overhead-memcached-100ms": lambda context: kept(context, "overhead-memcached-100ms", measure_memcached, 100, 0.95),
     "overhead-reader-10ms": lambda context: kept(context, "overhead-reader-10ms", measure_reader, 10, 0.99),
+    "overhead-idle-10ms": lambda context: kept(context, "overhead-idle-10ms", measure_beside_idle_server, 10, 0.99),
+    "ablation-redis": lambda context: ablation(context, "ablation-redis", measure_redis),
+    "ablation-memcached": lambda context: ablation(context, "ablation-memcached", measure_memcached),
+    "ablation-python": lambda context: ablation(context, "ablation-python", measure_python),
+    "tail-redis-10ms": redis_tail,
     "peer-redis-aof": redis_peers,
     "peer-bgsave-500-mb": bgsave_peer,
     "peer-criu": criu_peer,
