@@ -7,7 +7,7 @@ namespace perdure::store {
 namespace {
 
 /// From so many pages on it is worth a write of its own that the disk works while they are hashed.
-constexpr uint64_t kPagesAhead = 128;
+constexpr uint64_t kPagesAhead = 256;
 
 }  // namespace
 

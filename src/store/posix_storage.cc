@@ -88,15 +88,15 @@ class Background {
   std::jthread thread_;
 };
 
-/// Whether somebody waits for the disk. The background lets them go first, for a while.
+/// Whether somebody waits for the disk. The background lets them go first, one at a time: it would never get to work beside many.
 class Urgency {
  public:
   void begin() { set(true); }
   void end() { set(false); }
   void let_go_first() {
-    constexpr std::chrono::milliseconds kPatience(10);
+    constexpr std::chrono::milliseconds kPatience(3);
     std::unique_lock lock(mutex_);
-    ended_.wait_for(lock, kPatience, [this] { return !urgent_; });
+    ended_.wait_for(lock, kPatience, [this, before = ends_] { return !urgent_ || ends_ != before; });
   }
 
  private:
@@ -104,12 +104,14 @@ class Urgency {
     {
       const std::lock_guard lock(mutex_);
       urgent_ = urgent;
+      if (!urgent) ++ends_;
     }
     if (!urgent) ended_.notify_all();
   }
   std::mutex mutex_;
   std::condition_variable ended_;
   bool urgent_ = false;
+  uint64_t ends_ = 0;
 };
 
 /// What the files of a storage share.

@@ -111,8 +111,8 @@ TEST(StoreCrash, PowerCutAnywhereLosesNothingDurable) {
 }
 
 /// Of which the data is written before the head, and which fill several parts and segments.
-constexpr WorkloadShape kLargeEpochs{.pages = 200, .page_range = 600};
-constexpr Options kLargeParts{.keep_epochs = 3, .segment_bytes = 2 << 20};
+constexpr WorkloadShape kLargeEpochs{.pages = 450, .page_range = 1200};
+constexpr Options kLargeParts{.keep_epochs = 3, .segment_bytes = 4 << 20};
 
 TEST(StoreCrash, PowerCutAnywhereOfLargeEpochs) {
   for (uint64_t seed = 1; seed <= 2; ++seed) {
@@ -120,7 +120,7 @@ TEST(StoreCrash, PowerCutAnywhereOfLargeEpochs) {
     Workload work(seed, kLargeParts, kLargeEpochs);
     for (int i = 0; i < 10; ++i) ASSERT_TRUE(work.append());
     const auto& operations = work.disk->operations();
-    ASSERT_TRUE(std::ranges::any_of(operations, [](const auto& operation) { return operation.bytes.size() == 128 * kPageSize; })) << "no data was written by itself";
+    ASSERT_TRUE(std::ranges::any_of(operations, [](const auto& operation) { return operation.bytes.size() == 256 * kPageSize; })) << "no data was written by itself";
     ASSERT_NO_FATAL_FAILURE(cut_power_anywhere(work));
   }
 }
