@@ -228,7 +228,7 @@ class Capturer {
   Identities identities_;
   std::unique_ptr<memory::ForkWatch> fork_watch_;
   std::unique_ptr<memory::PageReader> page_reader_;
-  uint64_t largest_reading_ = 0;  ///< pages of one space in the last attempt
+  uint64_t last_reading_ = 0;  ///< pages that the last attempt copied, but for those of new spaces
   bool was_disturbed_ = false;  ///< the last pages that were read may be of any moment until their attempt came to nothing
   bool cannot_be_read_ = false;  ///< the last attempt did not come to its end
   std::vector<memory::ForkWatch::Fork> forks_;         ///< whose children were not met yet

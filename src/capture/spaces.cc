@@ -234,14 +234,15 @@ Result<void> Capturer::update_mappings(Space& space, PausedState& state) {
     }
     using Kind = memory::TrackedRange::Kind;
     const bool tracked = (source.flags & vm::kUffdWriteProtect) != 0 && source.userfaultfd_context == space.userfaultfd_context;
+    const bool is_whole = (source.flags & vm::kHugePageTable) != 0;
     if (source.flags & vm::kMayShare) {
       // What cannot be written to here is written elsewhere, and noticed there.
       if (!state.memory_inodes.contains(mapping.inode()) || !(source.flags & vm::kMayWrite)) continue;
-      ranges.push_back({Kind::shared, source.start, source.end, mapping.inode(), source.page_offset, tracked});
+      ranges.push_back({Kind::shared, source.start, source.end, mapping.inode(), source.page_offset, tracked, is_whole});
       continue;
     }
     ranges.push_back({source.file == 0 ? Kind::anonymous : Kind::private_file, source.start, source.end, space.id,
-                      source.start / kPageSize, tracked});
+                      source.start / kPageSize, tracked, is_whole});
   }
   TRY(space.tracked->set_ranges(std::move(ranges)));
   space.mappings = joined(std::move(mappings));
@@ -282,12 +283,12 @@ Result<void> Capturer::note_mapped_files(const Space& space, const PausedState& 
 
 /// The next epoch is taken to be like the last one; of a process that is new everything is read.
 void Capturer::reserve_pages() {
-  uint64_t pages = largest_reading_;
+  uint64_t pages = last_reading_;
   for (const auto& [mm, space] : spaces_) {
     if (space->stored.page_count() != 0 || cannot_be_read_) continue;
     const auto sizes = read_file(fmt::format("/proc/{}/statm", space->host_pid));
     unsigned long total = 0, resident = 0;
-    if (sizes && std::sscanf(sizes->c_str(), "%lu %lu", &total, &resident) == 2) pages = std::max<uint64_t>(pages, resident);
+    if (sizes && std::sscanf(sizes->c_str(), "%lu %lu", &total, &resident) == 2) pages += resident;
   }
   page_reader_->reserve(pages);
 }
@@ -302,7 +303,7 @@ void Capturer::begin_reading_pages(PausedState& state) {
 /// What a scan has told it forgets: all that was read is kept, whatever fails.
 Result<void> Capturer::finish_reading_pages(PausedState& state, Figures& figures) {
   auto read = page_reader_->finish();
-  largest_reading_ = 0;
+  last_reading_ = 0;
   figures.scan_ns = read.scanned_ns - state.scan_begin_ns;
   Result<void> result;
   size_t number = 0;
@@ -330,7 +331,7 @@ Result<void> Capturer::take_pages(Space& space, memory::ReadPages pages, PausedS
   }
   for (const memory::PageRun& run : dirty.zero) forget_pages(space, run);
   space.guards = std::move(dirty.guards);
-  if (!is_new) largest_reading_ = std::max(largest_reading_, written);
+  if (!is_new) last_reading_ += written;
   state.pages.push_back(std::move(pages));
   if (!TRY(is_all_there(space, state))) state.presence[space.mm] = TRY(space.tracked->presence());
   return {};

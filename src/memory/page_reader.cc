@@ -2,13 +2,11 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <deque>
-#include <functional>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <utility>
@@ -24,9 +22,6 @@ namespace {
 
 /// So many pages are copied at a time: few enough that two threads end together.
 constexpr uint64_t kPagesAtOnce = 32;
-/// Less is had from the heap, which has been written to before.
-constexpr size_t kReserveMin = size_t{4} << 20;
-constexpr uint64_t kSlackPages = 4096;
 
 /// process_vm_readv ends at a page without read permission; /proc/PID/mem does not.
 Result<void> copy(pid_t pid, std::span<const RemotePiece> pieces, std::byte* to) {
@@ -43,13 +38,38 @@ Result<void> copy(pid_t pid, std::span<const RemotePiece> pieces, std::byte* to)
   return {};
 }
 
-/// Gives memory of at least so many bytes.
-using Allocate = std::function<AlignedBytes(size_t)>;
+/// Cuts slabs of a pool into pieces, for any thread.
+class Cutter {
+ public:
+  explicit Cutter(std::shared_ptr<PagePool> pool) : pool_(std::move(pool)) {}
 
-/// One space, which any thread may take on, and in whose copying any may take part.
+  struct Piece {
+    PagePool::Slab slab;  ///< null when memory is short
+    std::byte* memory;
+  };
+  Piece cut(uint64_t pages) {
+    const std::lock_guard lock(mutex_);
+    if (room_ < pages) {
+      slab_ = PagePool::take(pool_);
+      room_ = slab_ == nullptr ? 0 : PagePool::kSlabPages;
+      if (room_ == 0) return {};
+    }
+    std::byte* memory = slab_.get() + (PagePool::kSlabPages - room_) * kPageSize;
+    room_ -= pages;
+    return {slab_, memory};
+  }
+
+ private:
+  const std::shared_ptr<PagePool> pool_;
+  std::mutex mutex_;
+  PagePool::Slab slab_;
+  uint64_t room_ = 0;  // pages
+};
+
+/// A stretch of a space, which any thread may take on, and in whose copying any may take part.
 class Work {
  public:
-  Work(TrackedSpace& space, const Allocate& allocate) : space_(space), allocate_(allocate) {}
+  Work(const TrackedSpace& space, TrackedSpace::Stretch stretch, Cutter& cutter) : space_(space), stretch_(stretch), cutter_(cutter) {}
 
   /// Whether it falls to the caller to scan().
   bool take_on() { return !taken_.exchange(true); }
@@ -78,26 +98,31 @@ class Work {
     std::byte* to;
   };
   Result<void> prepare() {
-    pages_.dirty = TRY(space_.scan());
-    uint64_t total = 0;
-    for (const auto& run : pages_.dirty.written) total += run.count;
-    pages_.contents = allocate_(total * kPageSize);
-    if (total != 0 && pages_.contents == nullptr) return failure("no memory to copy pages into");
-    std::byte* to = pages_.contents.get();
-    uint64_t room = 0;
+    pages_.dirty = TRY(space_.scan(stretch_));
+    uint64_t left = 0;  // pages that have no chunk yet
+    uint64_t room = 0;  // pages in the last chunk
+    for (const auto& run : pages_.dirty.written) left += run.count;
     for (const auto& run : pages_.dirty.written) {
       for (uint64_t first = 0; first < run.count;) {
         if (room == 0) {
-          chunks_.push_back({{}, to});
-          room = kPagesAtOnce;
+          room = std::min(left, kPagesAtOnce);
+          TRY(add_chunk(room));
         }
         const uint64_t count = std::min(room, run.count - first);
         chunks_.back().pieces.push_back({run.address + first * kPageSize, count * kPageSize});
         first += count;
         room -= count;
-        to += count * kPageSize;
+        left -= count;
       }
     }
+    return {};
+  }
+  Result<void> add_chunk(uint64_t pages) {
+    auto [slab, memory] = cutter_.cut(pages);
+    if (slab == nullptr) return failure("no memory to copy pages into");
+    if (pages_.memory.empty() || pages_.memory.back() != slab) pages_.memory.push_back(std::move(slab));
+    pages_.contents.emplace_back(memory, pages * kPageSize);
+    chunks_.push_back({{}, memory});
     return {};
   }
   void fail(Error error) {
@@ -105,8 +130,9 @@ class Work {
     if (!error_) error_ = std::move(error);
   }
 
-  TrackedSpace& space_;
-  const Allocate& allocate_;
+  const TrackedSpace& space_;
+  const TrackedSpace::Stretch stretch_;
+  Cutter& cutter_;
   std::atomic<bool> taken_ = false, is_scanned_ = false;
   std::atomic<size_t> next_ = 0, copied_ = 0;
   std::vector<Chunk> chunks_;  // fixed once is_scanned_
@@ -118,11 +144,18 @@ class Work {
 
 }  // namespace
 
+void ReadPages::append(ReadPages later) {
+  dirty.append(later.dirty);
+  std::ranges::move(later.contents, std::back_inserter(contents));
+  std::ranges::move(later.memory, std::back_inserter(memory));
+}
+
 class PageReader::Reading {
  public:
-  Reading(const std::vector<TrackedSpace*>& spaces, Reserve reserve)
-      : reserve_(std::move(reserve)), allocate_([this](size_t size) { return allocate(size); }) {
-    for (TrackedSpace* space : spaces) works_.emplace_back(*space, allocate_);
+  Reading(std::vector<TrackedSpace*> spaces, std::shared_ptr<PagePool> pool) : spaces_(std::move(spaces)), cutter_(std::move(pool)) {
+    for (const TrackedSpace* space : spaces_) {
+      for (const TrackedSpace::Stretch stretch : space->stretches()) works_.emplace_back(*space, stretch, cutter_);
+    }
   }
 
   /// Scans what nobody has taken on, and copies what was found there.
@@ -145,34 +178,42 @@ class PageReader::Reading {
   }
   Outcome take() {
     Outcome outcome;
-    for (Work& work : works_) {
-      outcome.scanned_ns = std::max(outcome.scanned_ns, work.scanned_ns());
-      outcome.spaces.push_back(work.take());
+    auto work = works_.begin();
+    for (TrackedSpace* space : spaces_) {
+      Result<ReadPages> pages;
+      for (size_t count = space->stretches().size(); count != 0; --count, ++work) {
+        outcome.scanned_ns = std::max(outcome.scanned_ns, work->scanned_ns());
+        auto part = work->take();
+        if (!part) pages = std::unexpected(std::move(part.error()));
+        else if (pages) pages->append(std::move(*part));
+      }
+      if (pages) space->end_scan(pages->dirty.guards);
+      outcome.spaces.push_back(std::move(pages));
     }
     return outcome;
   }
-  /// What nobody needed.
-  Reserve give_back() { return std::move(reserve_); }
 
  private:
-  AlignedBytes allocate(size_t size) {
-    const std::lock_guard lock(mutex_);
-    if (reserve_.memory == nullptr || size < kReserveMin || size > reserve_.size) return allocate_aligned(size);
-    return std::exchange(reserve_, {}).memory;
-  }
-
-  std::mutex mutex_;
-  Reserve reserve_;
-  const Allocate allocate_;
+  const std::vector<TrackedSpace*> spaces_;
+  Cutter cutter_;
   std::deque<Work> works_;
 };
 
 void put_pages(ReadPages pages, store::Changes& changes) {
+  auto piece = pages.contents.begin();
+  size_t offset = 0;
   uint64_t count = 0;
   for (const auto& run : pages.dirty.written) {
-    for (uint64_t page = 0; page < run.count; ++page) changes.put_page(run.space, run.first_page + page, pages.contents.get() + count++ * kPageSize);
+    for (uint64_t page = 0; page < run.count; ++page, ++count) {
+      if (offset == piece->size()) {
+        ++piece;
+        offset = 0;
+      }
+      changes.put_page(run.space, run.first_page + page, piece->data() + offset);
+      offset += kPageSize;
+    }
   }
-  if (count != 0) changes.adopt_pages(std::move(pages.contents), count);
+  if (count != 0) changes.adopt_pages(std::move(pages.memory), count);
 }
 
 std::unique_ptr<PageReader> PageReader::create() {
@@ -190,20 +231,6 @@ PageReader::~PageReader() {
   thread_.join();
 }
 
-void PageReader::reserve(uint64_t pages) {
-  // Some more than the last time, and never what others may need.
-  const uint64_t free_pages = static_cast<uint64_t>(std::max(::sysconf(_SC_AVPHYS_PAGES), 0l));
-  const uint64_t wanted = pages + std::min(pages / 4, kSlackPages);
-  const size_t size = wanted > free_pages / 2 ? 0 : wanted * kPageSize;
-  if (size >= kReserveMin && reserve_.size >= pages * kPageSize && reserve_.size / 2 <= size) return;
-  reserve_ = {};
-  if (size < kReserveMin) return;
-  reserve_.memory = allocate_aligned(size);
-  if (reserve_.memory == nullptr) return;
-  reserve_.size = size;
-  (void)::madvise(reserve_.memory.get(), size, MADV_POPULATE_WRITE);
-}
-
 /// Left to itself, the kernel has the thread run where it was woken, in the caller's place. False where there is no other processor.
 bool PageReader::keep_off(int processor) {
   if (processor == avoided_) return true;
@@ -216,7 +243,7 @@ bool PageReader::keep_off(int processor) {
 }
 
 void PageReader::begin(std::vector<TrackedSpace*> spaces) {
-  reading_ = std::make_shared<Reading>(spaces, std::exchange(reserve_, {}));
+  reading_ = std::make_shared<Reading>(std::move(spaces), pool_);
   if (!keep_off(::sched_getcpu())) return;
   {
     const std::lock_guard lock(mutex_);
@@ -230,7 +257,6 @@ PageReader::Outcome PageReader::finish() {
   // A thread that comes late finds nothing left to take on, and touches no space.
   reading->take_part();
   reading->help();
-  reserve_ = reading->give_back();
   return reading->take();
 }
 

@@ -5,11 +5,12 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
-#include "base/bytes.h"
 #include "base/result.h"
+#include "memory/page_pool.h"
 #include "memory/tracked_space.h"
 
 namespace perdure::memory {
@@ -17,7 +18,10 @@ namespace perdure::memory {
 /// What one scan found in an address space, and what was there.
 struct ReadPages {
   DirtyPages dirty;
-  AlignedBytes contents;  ///< of dirty.written, one run after the other
+  std::vector<std::span<const std::byte>> contents;  ///< of dirty.written, one page after the other
+  std::vector<PagePool::Slab> memory;                ///< that they lie in
+
+  void append(ReadPages later);
 };
 
 /// Makes the copied pages part of `changes`.
@@ -30,9 +34,8 @@ class PageReader {
   PageReader(const PageReader&) = delete;
   ~PageReader();
 
-  /// Gets memory ready into which a space with about `pages` written pages can be copied: the first writes to so much cost more than the copying. Few
-  /// pages need none, and give back what there was.
-  void reserve(uint64_t pages);
+  /// Gets memory ready into which about `pages` written pages can be copied: see PagePool.
+  void reserve(uint64_t pages) { pool_->reserve(pages); }
   /// Begins to read these spaces (borrowed), whose processes must stand still until finish() returns. finish() must follow.
   void begin(std::vector<TrackedSpace*> spaces);
 
@@ -45,15 +48,11 @@ class PageReader {
 
  private:
   class Reading;
-  struct Reserve {
-    AlignedBytes memory;
-    size_t size = 0;
-  };
   PageReader() = default;
   void serve();
   bool keep_off(int processor);
 
-  Reserve reserve_;
+  const std::shared_ptr<PagePool> pool_ = PagePool::create();
   std::shared_ptr<Reading> reading_;
   std::mutex mutex_;
   std::condition_variable offered_or_over_;

@@ -18,6 +18,13 @@ namespace uapi = linux_uapi;
 
 }  // namespace
 
+void DirtyPages::append(const DirtyPages& later) {
+  written.insert(written.end(), later.written.begin(), later.written.end());
+  shared_written.insert(shared_written.end(), later.shared_written.begin(), later.shared_written.end());
+  zero.insert(zero.end(), later.zero.begin(), later.zero.end());
+  guards.insert(guards.end(), later.guards.begin(), later.guards.end());
+}
+
 TrackedSpace::TrackedSpace(ForkWatch::Watched userfaultfd, Fd pagemap, pid_t host_pid)
     : userfaultfd_(std::move(userfaultfd)), pagemap_(std::move(pagemap)), host_pid_(host_pid) {
   // Kernels before 6.15 do not know the category, and refuse it.
@@ -38,6 +45,36 @@ Result<TrackedSpace> TrackedSpace::adopt(ForkWatch::Watched userfaultfd, pid_t h
   return TrackedSpace(std::move(userfaultfd), TRY(open_pagemap(host_pid)), host_pid);
 }
 
+namespace {
+
+/// Cuts ascending ranges into parts of about the same size, for two to share. No huge page is cut.
+std::vector<TrackedSpace::Stretch> stretches_of(std::span<const TrackedRange> ranges) {
+  constexpr uint64_t kStretchMin = uint64_t{256} << 20;
+  constexpr uint64_t kStretchesMax = 256;
+  constexpr uint64_t kHugePageSize = uint64_t{2} << 20;
+  uint64_t total = 0;
+  for (const TrackedRange& range : ranges) total += range.end - range.start;
+  const uint64_t size = std::max(kStretchMin, total / kStretchesMax);
+  std::vector<TrackedSpace::Stretch> stretches;
+  uint64_t room = 0;
+  for (const TrackedRange& range : ranges) {
+    for (uint64_t start = range.start; start < range.end;) {
+      if (room == 0) {
+        stretches.push_back({start, start});
+        room = size;
+      }
+      const bool fits = range.is_whole || range.end - start <= room;
+      const uint64_t end = fits ? range.end : std::min(range.end, align_up(start + room, kHugePageSize));
+      stretches.back().end = end;
+      room -= std::min(room, end - start);
+      start = end;
+    }
+  }
+  return stretches;
+}
+
+}  // namespace
+
 Result<void> TrackedSpace::set_ranges(std::vector<TrackedRange> ranges) {
   for (const TrackedRange& range : ranges) {
     if (range.tracked) continue;
@@ -51,6 +88,7 @@ Result<void> TrackedSpace::set_ranges(std::vector<TrackedRange> ranges) {
     is_unsound_ = false;
   }
   ranges_ = std::move(ranges);
+  stretches_ = stretches_of(ranges_);
   return {};
 }
 
@@ -71,12 +109,39 @@ Result<void> for_private_neighbours(std::span<const TrackedRange> ranges, Visit 
 }  // namespace
 
 Result<DirtyPages> TrackedSpace::scan() {
-  DirtyPages dirty;
-  TRY(for_private_neighbours(ranges_, [&](std::span<const TrackedRange> ranges) { return scan_private(ranges, dirty); }));
-  for (const TrackedRange& range : ranges_) {
-    if (range.kind == TrackedRange::Kind::shared) TRY(scan_shared(range, dirty));
+  DirtyPages all;
+  for (const Stretch stretch : stretches_) all.append(TRY(scan(stretch)));
+  end_scan(all.guards);
+  return all;
+}
+
+std::span<const TrackedRange> TrackedSpace::ranges_in(Stretch stretch) const {
+  const auto first = std::ranges::upper_bound(ranges_, stretch.start, {}, &TrackedRange::end);
+  const auto end = std::ranges::lower_bound(first, ranges_.end(), stretch.end, {}, &TrackedRange::start);
+  return {first, end};
+}
+
+/// The ranges of a stretch, those without a gap between them as one.
+std::vector<TrackedSpace::Stretch> TrackedSpace::runs_in(Stretch stretch) const {
+  std::vector<Stretch> runs;
+  for (const TrackedRange& range : ranges_in(stretch)) {
+    const Stretch part{std::max(range.start, stretch.start), std::min(range.end, stretch.end)};
+    if (!runs.empty() && runs.back().end == part.start) runs.back().end = part.end;
+    else runs.push_back(part);
   }
-  has_guards_ = !dirty.guards.empty();
+  return runs;
+}
+
+Result<DirtyPages> TrackedSpace::scan(Stretch stretch) const {
+  DirtyPages dirty;
+  const auto ranges = ranges_in(stretch);
+  TRY(for_private_neighbours(ranges, [&](std::span<const TrackedRange> neighbours) {
+    return scan_private({std::max(stretch.start, neighbours.front().start), std::min(stretch.end, neighbours.back().end)}, dirty);
+  }));
+  for (const TrackedRange& range : ranges) {
+    if (range.kind != TrackedRange::Kind::shared) continue;
+    TRY(scan_shared(range, {std::max(stretch.start, range.start), std::min(stretch.end, range.end)}, dirty));
+  }
   return dirty;
 }
 
@@ -95,32 +160,61 @@ PageRun pages_of(uint64_t start, uint64_t end) { return {start / kPageSize, (end
 
 }  // namespace
 
-Result<void> TrackedSpace::scan_private(std::span<const TrackedRange> ranges, DirtyPages& dirty) {
-  const uint64_t start = ranges.front().start;
-  const uint64_t end = ranges.back().end;
+/// Where pages may have been written that are there. The kernel has a short way to tell of what is not protected, and pages that are not there
+/// are not: worth it where few are either. What lies between ranges is passed over by the scan that protects alone.
+Result<std::vector<TrackedSpace::Stretch>> TrackedSpace::find_candidates(Stretch stretch) const {
+  constexpr uint64_t kSizeMin = uint64_t{32} << 20;
+  // What a scan of a page by itself costs, in memory that the short way passes instead.
+  constexpr uint64_t kSizeOfOne = uint64_t{8} << 20;
+  constexpr uint64_t kGapMax = uint64_t{2} << 20;
+  const PageSelection unprotected{.required = uapi::kPageIsWritten, .inverted = 0, .any_of = 0, .reported = uapi::kPageIsWritten, .protect = false};
+  std::vector<Stretch> candidates;
+  uint64_t seen_end = stretch.start;  // what lies before it and after the last candidate is clean, or nobody's
+  for (const Stretch& run : runs_in(stretch)) {
+    const bool follows = candidates.empty() || candidates.back().end == seen_end;
+    std::vector<PageRegion> regions;
+    uint64_t reached = run.start;
+    if (run.end - run.start >= kSizeMin) {
+      reached = TRY(scan_pages_until(pagemap_.get(), run.start, run.end, unprotected, (run.end - run.start) / kSizeOfOne, regions));
+    }
+    if (reached < run.end) regions.push_back({reached, run.end, 0});
+    for (const PageRegion& region : regions) {
+      const bool is_near = !candidates.empty() && ((follows && region.start == run.start) || region.start - candidates.back().end <= kGapMax);
+      if (is_near) candidates.back().end = region.end;
+      else candidates.push_back({region.start, region.end});
+    }
+    seen_end = run.end;
+  }
+  return candidates;
+}
+
+Result<void> TrackedSpace::scan_private(Stretch stretch, DirtyPages& dirty) const {
   std::vector<PageRegion> regions;
   const uint64_t there = uapi::kPageIsPresent | uapi::kPageIsSwapped;
-  TRY(scan_pages(pagemap_.get(), start, end,
-                 {.required = uapi::kPageIsWritten | uapi::kPageIsWpAllowed,
-                  .inverted = 0,
-                  .any_of = there,
-                  // Whose a page is (PAGE_IS_FILE) stands in its struct page: to ask that of each makes the scan ten times as long.
-                  .reported = uapi::kPageIsPfnZero | guard_category_,
-                  .protect = true},
-                 regions));
+  for (const Stretch& candidate : TRY(find_candidates(stretch))) {
+    TRY(scan_pages(pagemap_.get(), candidate.start, candidate.end,
+                   {.required = uapi::kPageIsWritten | uapi::kPageIsWpAllowed,
+                    .inverted = 0,
+                    .any_of = there,
+                    // Whose a page is (PAGE_IS_FILE) stands in its struct page: to ask that of each makes the scan ten times as long.
+                    .reported = uapi::kPageIsPfnZero | guard_category_,
+                    .protect = true},
+                   regions));
+  }
+  bool has_guards = has_guards_;
   for (const PageRegion& region : regions) {
     // A guard marker looks like a swapped page, and is new when it counts as written. That one is gone again nothing tells.
     if ((region.categories & guard_category_) != 0) {
-      has_guards_ = true;
+      has_guards = true;
       continue;
     }
     Result<void> added;
-    split(ranges, region, [&](const TrackedRange& range, uint64_t from, uint64_t to) {
+    split(ranges_in({region.start, region.end}), region, [&](const TrackedRange& range, uint64_t from, uint64_t to) {
       if (added) added = add_private(range, from, to, region.categories, dirty);
     });
     TRY(std::move(added));
   }
-  return has_guards_ ? scan_guards(start, end, dirty) : Result<void>{};
+  return has_guards ? scan_guards(stretch, dirty) : Result<void>{};
 }
 
 Result<void> TrackedSpace::add_private(const TrackedRange& range, uint64_t start, uint64_t end, uint64_t categories, DirtyPages& dirty) const {
@@ -192,9 +286,9 @@ Result<void> TrackedSpace::add_swapped(const PageRegion& region, std::vector<Pag
   return {};
 }
 
-Result<void> TrackedSpace::scan_shared(const TrackedRange& range, DirtyPages& dirty) {
+Result<void> TrackedSpace::scan_shared(const TrackedRange& range, Stretch stretch, DirtyPages& dirty) const {
   std::vector<PageRegion> regions;
-  TRY(scan_pages(pagemap_.get(), range.start, range.end,
+  TRY(scan_pages(pagemap_.get(), stretch.start, stretch.end,
                  {.required = uapi::kPageIsWritten,
                   .inverted = 0,
                   .any_of = 0,
@@ -205,14 +299,14 @@ Result<void> TrackedSpace::scan_shared(const TrackedRange& range, DirtyPages& di
     dirty.shared_written.push_back({region.start, (region.end - region.start) / kPageSize, range.space,
                                     range.first_page + (region.start - range.start) / kPageSize});
   }
-  return scan_guards(range.start, range.end, dirty);
+  return scan_guards(stretch, dirty);
 }
 
 /// Guard markers: what was there is gone.
-Result<void> TrackedSpace::scan_guards(uint64_t start, uint64_t end, DirtyPages& dirty) {
+Result<void> TrackedSpace::scan_guards(Stretch stretch, DirtyPages& dirty) const {
   if (guard_category_ == 0) return {};
   std::vector<PageRegion> regions;
-  TRY(scan_pages(pagemap_.get(), start, end,
+  TRY(scan_pages(pagemap_.get(), stretch.start, stretch.end,
                  {.required = guard_category_, .inverted = 0, .any_of = 0, .reported = 0, .protect = false}, regions));
   for (const PageRegion& region : regions) {
     dirty.guards.push_back(pages_of(region.start, region.end));

@@ -28,6 +28,7 @@ struct TrackedRange {
   store::SpaceId space;   ///< of the contents
   uint64_t first_page;    ///< page number of `start` in that space
   bool tracked = false;   ///< known to be registered with the space's userfaultfd
+  bool is_whole = false;  ///< has large pages that may not be scanned in part (hugetlb)
 };
 
 /// What one scan found, in pages of the address space.
@@ -42,6 +43,8 @@ struct DirtyPages {
   std::vector<Run> shared_written;  ///< of the others: their contents are for whoever keeps the inode's
   std::vector<PageRun> zero;        ///< of anonymous ranges: pages that read as zero again since the last scan
   std::vector<PageRun> guards;      ///< MADV_GUARD_INSTALL
+
+  void append(const DirtyPages& later);
 };
 
 /// What is there and what is not, whenever it came or went.
@@ -68,6 +71,13 @@ class TrackedSpace {
   /// Finds what was written since the last scan, and re-arms. The process must not run meanwhile. Pages that were given back (MADV_DONTNEED, munmap)
   /// are not among them.
   Result<DirtyPages> scan();
+  /// The same in parts, by any threads at a time: each of stretches() once, then end_scan() with all guards that were found.
+  struct Stretch {
+    uint64_t start, end;  ///< addresses
+  };
+  const std::vector<Stretch>& stretches() const { return stretches_; }
+  Result<DirtyPages> scan(Stretch stretch) const;
+  void end_scan(const std::vector<PageRun>& guards) { has_guards_ = !guards.empty(); }
   /// Finds what was given back, too: dearer, and needless where the process has as many pages of its own as are known of it.
   Result<Presence> presence() const;
 
@@ -80,11 +90,14 @@ class TrackedSpace {
 
  private:
   TrackedSpace(ForkWatch::Watched userfaultfd, Fd pagemap, pid_t host_pid);
-  Result<void> scan_guards(uint64_t start, uint64_t end, DirtyPages& dirty);
-  Result<void> scan_private(std::span<const TrackedRange> ranges, DirtyPages& dirty);
+  Result<void> scan_guards(Stretch stretch, DirtyPages& dirty) const;
+  std::span<const TrackedRange> ranges_in(Stretch stretch) const;
+  std::vector<Stretch> runs_in(Stretch stretch) const;
+  Result<std::vector<Stretch>> find_candidates(Stretch stretch) const;
+  Result<void> scan_private(Stretch stretch, DirtyPages& dirty) const;
   Result<void> add_private(const TrackedRange& range, uint64_t start, uint64_t end, uint64_t categories, DirtyPages& dirty) const;
   Result<void> add_swapped(const PageRegion& region, std::vector<PageRun>& pages) const;
-  Result<void> scan_shared(const TrackedRange& range, DirtyPages& dirty);
+  Result<void> scan_shared(const TrackedRange& range, Stretch stretch, DirtyPages& dirty) const;
 
   ForkWatch::Watched userfaultfd_;
   Fd pagemap_;
@@ -93,6 +106,7 @@ class TrackedSpace {
   bool has_guards_ = true;       ///< as far as is known
   bool is_unsound_ = false;
   std::vector<TrackedRange> ranges_;
+  std::vector<Stretch> stretches_;  ///< of ranges_
 };
 
 }  // namespace perdure::memory

@@ -126,13 +126,13 @@ std::byte* Changes::allocate_pages(size_t count) {
   if (count > SIZE_MAX / kPageSize) return nullptr;
   AlignedBytes memory = allocate_aligned(count * kPageSize);
   if (!memory) return nullptr;
-  adopt_pages(std::move(memory), count);
-  return staging_.back().get();
+  staged_bytes_ += count * kPageSize;
+  return staging_.emplace_back(std::move(memory)).get();
 }
 
-void Changes::adopt_pages(AlignedBytes memory, size_t count) {
+void Changes::adopt_pages(std::vector<std::shared_ptr<std::byte[]>> memory, size_t count) {
   staged_bytes_ += count * kPageSize;
-  staging_.push_back(std::move(memory));
+  std::ranges::move(memory, std::back_inserter(staging_));
 }
 
 void Changes::put_page(SpaceId space, uint64_t page, const std::byte* staged) {
@@ -203,7 +203,7 @@ void Changes::drop_unused_staging() {
     used += operation.count * kPageSize;
   }
   staging_.clear();
-  if (memory) staging_.push_back(std::move(memory));
+  if (memory) staging_.emplace_back(std::move(memory));
   staged_bytes_ = used;
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -33,8 +34,8 @@ class Changes {
   /// Page-aligned staging memory for `count` pages, contiguous, owned by this object and stable until it is destroyed.
   /// Null when memory is short. The caller fills it and then names each page by put_page.
   std::byte* allocate_pages(size_t count);
-  /// Takes memory of `count` pages, already filled, as if it came from allocate_pages.
-  void adopt_pages(AlignedBytes memory, size_t count);
+  /// Takes a share in memory that holds `count` pages, already filled, as if it came from allocate_pages.
+  void adopt_pages(std::vector<std::shared_ptr<std::byte[]>> memory, size_t count);
 
   /// Sets page `page` of `space` to the kPageSize bytes at `staged`, which must lie in memory from allocate_pages.
   /// An all-zero page is detected when the epoch is written, and stored without data.
@@ -81,7 +82,7 @@ class Changes {
 
   std::map<ObjectId, ObjectChange> objects_;
   std::vector<PageOperation> page_operations_;
-  std::vector<AlignedBytes> staging_;
+  std::vector<std::shared_ptr<std::byte[]>> staging_;
   size_t staged_bytes_ = 0;
   size_t page_count_ = 0;
 };

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <random>
 #include <set>
 
@@ -20,6 +21,7 @@
 #include "linux_child.h"
 #include "memory/inode_pages.h"
 #include "memory/page_audit.h"
+#include "memory/page_pool.h"
 #include "memory/page_reader.h"
 #include "memory/tracked_space.h"
 #include "store_scratch.h"
@@ -66,6 +68,18 @@ uint64_t page_count(const DirtyPages& dirty) {
 }
 constexpr uint64_t kFork = 3 * kPages;  // told instead of a page
 
+/// Of a child that has reached its first step.
+Result<TrackedSpace> begin_tracking(Child& child, ForkWatch& watch) {
+  if (!child.reaches(1)) return failure("the child does not start");
+  auto thread = TRY(TracedThread::seize(child.pid(), PTRACE_O_TRACESYSGOOD));
+  TRY(thread.interrupt());
+  TRY(thread.wait_for_stop(10 * kNanosecondsPerSecond));
+  uint64_t vdso = 0;
+  for (const auto& mapping : TRY(special_mappings(child.pid())))
+    if (mapping.name == "[vdso]") vdso = mapping.start;
+  return TrackedSpace::begin(thread, child.pid(), vdso, vdso + TRY(find_vdso_syscall_offset()), watch);
+}
+
 /// A child that writes to the page whose number it is told, each time its step is raised.
 class TrackingThreads : public ::testing::Test {
  protected:
@@ -99,14 +113,7 @@ class TrackingThreads : public ::testing::Test {
   void give_back(uint64_t page) { tell(kPages + page); }
 
   Result<TrackedSpace> begin() {
-    if (!child_.reaches(1)) return failure("the child does not start");
-    auto thread = TRY(TracedThread::seize(child_.pid(), PTRACE_O_TRACESYSGOOD));
-    TRY(thread.interrupt());
-    TRY(thread.wait_for_stop(10 * kNanosecondsPerSecond));
-    uint64_t vdso = 0;
-    for (const auto& mapping : TRY(special_mappings(child_.pid())))
-      if (mapping.name == "[vdso]") vdso = mapping.start;
-    auto space = TRY(TrackedSpace::begin(thread, child_.pid(), vdso, vdso + TRY(find_vdso_syscall_offset()), *watch_));
+    auto space = TRY(begin_tracking(child_, *watch_));
     const auto start = reinterpret_cast<uint64_t>(memory_);
     TRY(space.set_ranges({{TrackedRange::Kind::anonymous, start, start + kPages * kPageSize, 5, start / kPageSize}}));
     return space;
@@ -261,6 +268,80 @@ TEST_F(TrackingThreads, TwoSpacesAreReadByTwoWhileForksAreTaken) {
     EXPECT_EQ(taken.size(), round % kForkEvery == 0 ? 1 : 0);
   }
   kill_grandchildren();
+}
+
+/// The pages of a large mapping that are there: many neighbours, then single ones far from each other.
+bool is_filled(uint64_t page) { return page < 20'000 || page % 700 == 0; }
+
+/// What the child of LargeSpaces does to a page in a round: it writes, gives back, or lets be.
+enum class Deed { none, write, give_back };
+Deed deed(uint64_t page, uint64_t round) {
+  const uint64_t number = page * 31 + round * 7;
+  if (is_filled(page) && number % 997 == 0) return Deed::write;
+  if (round == 3 && page >= 4096 && page < 12'000 && page % 2 == 0) return Deed::write;  // more than is looked for one by one
+  if (is_filled(page) && number % 997 == 1) return Deed::give_back;
+  return page % 35'000 == round ? Deed::write : Deed::none;  // where nothing was
+}
+
+TEST(LargeSpaces, WhatIsScannedInStretchesIsWhatWasWritten) {
+  constexpr uint64_t kLargePages = 200'000, kRounds = 6;
+  auto* memory = static_cast<std::byte*>(::mmap(nullptr, kLargePages * kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  ASSERT_EQ(::madvise(memory, kLargePages * kPageSize, MADV_NOHUGEPAGE), 0);
+  {
+    Child child([memory](Child::Shared& shared) {
+      for (uint64_t page = 0; page < kLargePages; ++page)
+        if (is_filled(page)) memory[page * kPageSize] = std::byte(1);
+      for (uint64_t round = 1;; ++round) {
+        shared.step = round;
+        while (shared.faults < round) ::usleep(100);
+        for (uint64_t page = 0; page < kLargePages; ++page) {
+          if (deed(page, round) == Deed::write) memory[page * kPageSize] = std::byte(round + 1);
+          if (deed(page, round) == Deed::give_back) ::madvise(memory + page * kPageSize, kPageSize, MADV_DONTNEED);
+        }
+      }
+    });
+    const auto watch = std::move(*ForkWatch::create());
+    auto space = begin_tracking(child, *watch);
+    ASSERT_TRUE(space) << space.error().message();
+    const auto start = reinterpret_cast<uint64_t>(memory);
+    ASSERT_TRUE(space->set_ranges({{TrackedRange::Kind::anonymous, start, start + kLargePages * kPageSize, 5, 0}}));
+    EXPECT_GT(space->stretches().size(), 2u);
+    const auto reader = PageReader::create();
+    reader->reserve(30'000);
+    for (uint64_t round = 0; round <= kRounds; ++round) {
+      if (round != 0) {
+        child.shared().faults = round;
+        ASSERT_TRUE(child.reaches(round + 1));
+      }
+      std::map<uint64_t, int> expected, found;
+      for (uint64_t page = 0; page < kLargePages; ++page)
+        if (round == 0 ? is_filled(page) : deed(page, round) == Deed::write) expected[page] = static_cast<int>(round + 1);
+      reader->begin({&*space});
+      auto read = reader->finish();
+      ASSERT_TRUE(read.spaces.front()) << read.spaces.front().error().message();
+      store::Changes changes;
+      put_pages(std::move(*read.spaces.front()), changes);
+      for (const auto& put : changes.page_operations())
+        for (uint64_t page = 0; page < put.count; ++page) found[put.first + page] = static_cast<int>(put.staged[page * kPageSize]);
+      ASSERT_EQ(found, expected) << "round " << round;
+    }
+  }
+  ::munmap(memory, kLargePages * kPageSize);
+}
+
+TEST(PagePool, GivesOutAgainWhatCameBack) {
+  const auto pool = PagePool::create();
+  pool->reserve(2 * PagePool::kSlabPages);
+  const std::byte* first = nullptr;
+  {
+    const auto slab = PagePool::take(pool);
+    const auto shared = slab;
+    first = slab.get();
+    EXPECT_NE(PagePool::take(pool).get(), first) << "in use";
+  }
+  EXPECT_EQ(PagePool::take(pool).get(), first);
+  auto longest = PagePool::take(PagePool::create());
+  longest[0] = std::byte(1);  // the pool is gone
 }
 
 TEST(InodePages, TakesOnlyWhatDiffers) {
