@@ -29,8 +29,7 @@ Capturer::Capturer(Options options, posix::Collector collector, SeizePatience pa
       patience_(std::move(patience)) {}
 Capturer::~Capturer() = default;
 
-Result<std::unique_ptr<Capturer>> Capturer::create(Options options) {
-  auto collector = TRY(posix::Collector::create());
+Result<std::unique_ptr<Capturer>> Capturer::create(Options options, posix::Collector collector) {
   if (options.cgroup_id != 0) TRY(collector.select_cgroup(options.cgroup_id));
   else TRY(collector.select_pid_namespace(static_cast<uint32_t>(options.pid_namespace)));
   auto patience = TRY(SeizePatience::create());
@@ -44,7 +43,7 @@ Result<std::unique_ptr<Capturer>> Capturer::create(Options options) {
   capturer->monotonic_offset_ns_ = offsets.monotonic_ns;
   capturer->boottime_offset_ns_ = offsets.boottime_ns;
   if (capturer->options_.cgroup_id == 0) capturer->mounts_ = TRY(MountWatch::open(capturer->options_.init_pid));
-  TRY(capturer->enter_ipc_namespace());
+  TRY(enter_ipc_namespace(capturer->options_.init_pid));
   const auto own = TRY(capturer->collector_.files(getpid()));
   for (const posix::FileRecord* file : own.files) {
     for (size_t number = 0; number < 3; ++number) {

@@ -72,7 +72,8 @@ class Capturer {
     int terminal_master = -1;                      ///< borrowed: of the group's terminal; -1 without
     posix::ObjectId first_object = posix::kGroupObject + 1;
   };
-  static Result<std::unique_ptr<Capturer>> create(Options options);
+  /// `collector`: fresh; it takes 0.2 s to make one, which any thread can do.
+  static Result<std::unique_ptr<Capturer>> create(Options options, posix::Collector collector);
   ~Capturer();
 
   /// Has the first checkpoint hold `changes`, too, before its own: those that make the store empty, where it holds another program.
@@ -151,7 +152,6 @@ class Capturer {
   Result<int64_t> file_system_of(const std::string& path, uint64_t device);
   Result<std::string> find_other_name(const std::string& gone, const struct stat& wanted) const;
   static Result<Fd> open_segment(int id);
-  Result<void> enter_ipc_namespace();
   void reserve_pages();
   void begin_reading_pages(PausedState& state);
   Result<void> finish_reading_pages(PausedState& state, Figures& figures);

@@ -270,12 +270,4 @@ Result<void> Capturer::check_recalled_inodes(const PausedState& state) {
   return {};
 }
 
-Result<void> Capturer::enter_ipc_namespace() {
-  const std::string path = fmt::format("/proc/{}/ns/ipc", options_.init_pid);
-  const Fd space(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!space) return system_error("open " + path);
-  if (setns(space.get(), CLONE_NEWIPC) != 0) return system_error("enter the group's IPC namespace");
-  return {};
-}
-
 }  // namespace perdure::capture

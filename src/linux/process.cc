@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <limits.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -157,6 +158,14 @@ Result<uint64_t> namespace_inode(pid_t pid, const char* kind) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) return system_error("stat " + path);
   return status.st_ino;
+}
+
+Result<void> enter_ipc_namespace(pid_t pid) {
+  const std::string path = fmt::format("/proc/{}/ns/ipc", pid);
+  const Fd space(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!space) return system_error("open " + path);
+  if (setns(space.get(), CLONE_NEWIPC) != 0) return system_error("enter the group's IPC namespace");
+  return {};
 }
 
 }  // namespace perdure

@@ -68,6 +68,9 @@ struct SpecialMapping {
 };
 Result<std::vector<SpecialMapping>> special_mappings(pid_t pid);
 
+/// Takes the calling thread into the IPC namespace of a process.
+Result<void> enter_ipc_namespace(pid_t pid);
+
 /// The inode number of a namespace of a process; `kind` as in /proc/PID/ns ("pid", "time_for_children").
 Result<uint64_t> namespace_inode(pid_t pid, const char* kind);
 

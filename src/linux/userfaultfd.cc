@@ -33,6 +33,37 @@ Result<void> count_as_written(int userfaultfd, uint64_t start, uint64_t end) {
   return system_error(fmt::format("begin to track writes to {:x}-{:x} (UFFDIO_WRITEPROTECT)", start, end));
 }
 
+Result<void> enable_filling(int userfaultfd) {
+  uffdio_api api{};
+  api.api = UFFD_API;
+  if (ioctl(userfaultfd, UFFDIO_API, &api) != 0) return system_error("fill memory (UFFDIO_API)");
+  return {};
+}
+
+Result<void> register_missing(int userfaultfd, uint64_t start, uint64_t end) {
+  uffdio_register request{};
+  request.range = {start, end - start};
+  request.mode = UFFDIO_REGISTER_MODE_MISSING;
+  if (ioctl(userfaultfd, UFFDIO_REGISTER, &request) == 0) return {};
+  return system_error(fmt::format("fill memory at {:x}-{:x} (UFFDIO_REGISTER)", start, end));
+}
+
+Result<uint64_t> put_page_contents(int userfaultfd, uint64_t address, std::span<const std::byte> contents) {
+  uint64_t done = 0;
+  while (done < contents.size()) {
+    uffdio_copy request{};
+    request.dst = address + done;
+    request.src = reinterpret_cast<uint64_t>(contents.data()) + done;
+    request.len = contents.size() - done;
+    if (ioctl(userfaultfd, UFFDIO_COPY, &request) == 0) return contents.size();
+    const int problem = errno;
+    if (request.copy > 0) done += static_cast<uint64_t>(request.copy);
+    if (problem == EEXIST) break;
+    if (problem != EAGAIN) return std::unexpected(Error{fmt::format("fill memory at {:x} (UFFDIO_COPY)", address + done), problem});
+  }
+  return done;
+}
+
 Result<Fd> read_fork_event(int userfaultfd) {
   uffd_msg message{};
   const ssize_t got = ::read(userfaultfd, &message, sizeof message);

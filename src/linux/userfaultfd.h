@@ -1,7 +1,9 @@
 // Asynchronous write protection by userfaultfd (userfaultfd(2), Documentation/admin-guide/mm/userfaultfd.rst).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -18,6 +20,16 @@ Result<bool> register_write_tracking(int userfaultfd, uint64_t start, uint64_t e
 
 /// Has every page that is there in [start, end), which must be registered, count as written.
 Result<void> count_as_written(int userfaultfd, uint64_t start, uint64_t end);
+
+/// Has put_page_contents() work in an address space, given a fresh userfaultfd of it; nothing else is changed for it.
+Result<void> enable_filling(int userfaultfd);
+
+/// Registers [start, end) of the descriptor's address space, private anonymous memory, for put_page_contents(): whoever touches what is not there
+/// waits until it is.
+Result<void> register_missing(int userfaultfd, uint64_t start, uint64_t end);
+
+/// Fills pages that are not there yet, in one step each. Returns how many bytes were filled before a page that is there already, or all.
+Result<uint64_t> put_page_contents(int userfaultfd, uint64_t address, std::span<const std::byte> contents);
 
 /// Takes one pending fork event: the child's userfaultfd, or an empty Fd when there is none.
 Result<Fd> read_fork_event(int userfaultfd);

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -64,6 +65,9 @@ class RestoreContext {
 
   /// By device and number: the inodes made anew whose contents are the store's.
   const std::map<std::pair<uint64_t, uint64_t>, ObjectId>& made_inodes() const { return made_inodes_; }
+
+  /// Why the restore failed, where that is for what the store has of this epoch.
+  std::optional<Error> damage;
 
   /// UNIX sockets, which are made before the processes (see unix_restore.h).
   UnixSocketsUnderWay unix_sockets;

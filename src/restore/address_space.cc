@@ -198,21 +198,6 @@ Result<void> add_mm_fields(SyscallBatch& batch, const AddressSpace& wanted, cons
   return {};
 }
 
-/// Contents of private mappings, which writing to /proc/PID/mem reaches whatever their protection.
-Result<void> fill_pages(BareProcess& process, uint64_t space, const store::View& view) {
-  constexpr uint64_t kChunkPages = 1024;
-  const AlignedBytes buffer = allocate_aligned(kChunkPages * kPageSize);
-  if (buffer == nullptr) return failure("out of memory");
-  for (const auto& run : view.runs(space, 0, kUserEnd / kPageSize)) {
-    for (uint64_t page = run.first; page < run.first + run.count; page += kChunkPages) {
-      const uint64_t count = std::min(kChunkPages, run.first + run.count - page);
-      TRY(view.read(space, page, count, buffer.get()));
-      TRY(write_memory(process.memory.get(), page * kPageSize, std::span(buffer.get(), count * kPageSize)));
-    }
-  }
-  return {};
-}
-
 Result<void> add_guards(BareProcess& process, SyscallBatch& batch, const AddressSpace& wanted) {
   for (int i = 0; i + 1 < wanted.guard_ranges_size(); i += 2) {
     const uint64_t start = wanted.guard_ranges(i);
@@ -264,9 +249,8 @@ Result<void> clear_address_space(BareProcess& process, const AddressSpace& wante
   return {};
 }
 
-Result<void> rebuild_address_space(BareProcess& process, posix::RestoreContext& context) {
-  const uint64_t space = process.record->address_space();
-  const AddressSpace& wanted = *TRY(context.tree.address_space(space));
+Result<void> map_address_space(BareProcess& process, posix::RestoreContext& context) {
+  const AddressSpace& wanted = *TRY(context.tree.address_space(process.record->address_space()));
   const MappedFiles files = TRY(deliver_mapped_files(process, wanted, context));
   SyscallBatch batch(process.stub);
   for (const Mapping& mapping : wanted.mappings()) {
@@ -284,8 +268,14 @@ Result<void> rebuild_address_space(BareProcess& process, posix::RestoreContext& 
     if (batch.nearly_full()) TRY(batch.run(process.leader, process.memory.get()));
   }
   TRY(add_mm_fields(batch, wanted, files));
+  if (!files.empty()) batch.add("close mapped files", SYS_close_range, {0, files.size() - 1, 0});
   TRY(batch.run(process.leader, process.memory.get()));
-  TRY(fill_pages(process, space, context.view));
+  return {};
+}
+
+Result<void> finish_address_space(BareProcess& process, posix::RestoreContext& context) {
+  const AddressSpace& wanted = *TRY(context.tree.address_space(process.record->address_space()));
+  SyscallBatch batch(process.stub);
   for (const Mapping& mapping : wanted.mappings()) {
     if (!(mapping.flags() & vm::kLocked)) continue;
     const uint64_t on_fault = mapping.flags() & vm::kLockOnFault ? MLOCK_ONFAULT : 0;
@@ -303,7 +293,6 @@ Result<void> rebuild_address_space(BareProcess& process, posix::RestoreContext& 
     batch.add("seal", linux_uapi::kSysMseal, {mapping.start(), mapping.end() - mapping.start(), 0});
     if (batch.nearly_full()) TRY(batch.run(process.leader, process.memory.get()));
   }
-  if (!files.empty()) batch.add("close mapped files", SYS_close_range, {0, files.size() - 1, 0});
   TRY(batch.run(process.leader, process.memory.get()));
   return {};
 }

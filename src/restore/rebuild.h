@@ -1,6 +1,8 @@
 // The steps that turn a bare task into the process it was. Each drives the task's leader thread.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -13,8 +15,14 @@ namespace perdure::restore {
 /// Puts a batch stub into the bare task, clear of everything that it has and will have, and removes the rest of its memory except the vDSO.
 Result<void> clear_address_space(BareProcess& process, const posix::AddressSpace& wanted, uint64_t vdso_syscall_offset);
 
-/// Maps what was mapped, fills in the pages, sets the mm's fields. Needs clear_address_space.
-Result<void> rebuild_address_space(BareProcess& process, posix::RestoreContext& context);
+/// Maps what was mapped, sets the mm's fields. Needs clear_address_space.
+Result<void> map_address_space(BareProcess& process, posix::RestoreContext& context);
+
+/// Fills in the private pages of all processes, as the checkpoint has them. What fails for the store's sake is noted as the context's damage.
+Result<void> fill_private_pages(const std::map<int, std::unique_ptr<BareProcess>>& processes, posix::RestoreContext& context, uint64_t vdso_syscall_offset);
+
+/// What mappings get when their pages are there: locks, guard pages, keys, seals.
+Result<void> finish_address_space(BareProcess& process, posix::RestoreContext& context);
 
 /// Gives the process its descriptors under their numbers. Needs the stub.
 Result<void> rebuild_descriptors(BareProcess& process, posix::RestoreContext& context);

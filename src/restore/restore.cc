@@ -22,12 +22,27 @@ namespace perdure::restore {
 
 namespace {
 
-Result<void> rebuild_process(BareProcess& process, posix::RestoreContext& context, uint64_t offset) {
-  const auto& space = *TRY(context.tree.address_space(process.record->address_space()));
-  TRY(clear_address_space(process, space, offset));
-  TRY(rebuild_address_space(process, context));
-  TRY(create_threads(process, context));
+/// Calls rebuild(process) of each process that is alive.
+template <typename Rebuild>
+Result<void> for_each_live(const std::map<int, std::unique_ptr<BareProcess>>& processes, Rebuild rebuild) {
+  for (const auto& [pid, process] : processes) {
+    if (process->record->zombie()) continue;
+    auto rebuilt = rebuild(*process);
+    if (!rebuilt) return std::unexpected(std::move(rebuilt.error()).in(fmt::format("process {}", pid)));
+  }
   return {};
+}
+
+Result<void> rebuild_memory(const std::map<int, std::unique_ptr<BareProcess>>& processes, posix::RestoreContext& context, uint64_t offset) {
+  TRY(for_each_live(processes, [&](BareProcess& process) -> Result<void> {
+    TRY(clear_address_space(process, *TRY(context.tree.address_space(process.record->address_space())), offset));
+    return map_address_space(process, context);
+  }));
+  TRY(fill_private_pages(processes, context, offset));
+  return for_each_live(processes, [&](BareProcess& process) -> Result<void> {
+    TRY(finish_address_space(process, context));
+    return create_threads(process, context);
+  });
 }
 
 /// Open files refer to one another (epoll, queued descriptors): they are connected when all of them exist.
@@ -168,6 +183,7 @@ Result<void> let_leader_exit(BareProcess& process, uint64_t offset) {
 Result<RebuiltGroup> RebuiltGroup::build(posix::RestoreContext& context) {
   const uint64_t offset = TRY(find_vdso_syscall_offset());
   TRY(posix::check_vdso(*TRY(context.tree.group())));
+  TRY(enter_ipc_namespace(context.init.init_pid()));
   TRY(posix::make_unix_sockets(context));
   TRY(posix::make_terminals(context));
   TRY(set_up_group_terminal(context));
@@ -176,11 +192,7 @@ Result<RebuiltGroup> RebuiltGroup::build(posix::RestoreContext& context) {
     if (process->record->zombie()) TRY(end_zombie(*process, offset));
     else if (process->record->stopped()) TRY(stop_again(group.tree_, *process, offset));
   }
-  for (auto& [pid, process] : group.processes()) {
-    if (process->record->zombie()) continue;
-    auto rebuilt = rebuild_process(*process, context, offset);
-    if (!rebuilt) return std::unexpected(std::move(rebuilt.error()).in(fmt::format("process {}", pid)));
-  }
+  TRY(rebuild_memory(group.processes(), context, offset));
   return group;
 }
 
@@ -194,18 +206,14 @@ Result<void> RebuiltGroup::finish() {
   }
   TRY(restore_ipc(context));
   TRY(connect_files(context));
-  for (auto& [pid, process] : processes()) {
-    if (process->record->zombie()) continue;
-    auto rebuilt = [&]() -> Result<void> {
-      TRY(rebuild_descriptors(*process, context));
-      TRY(rebuild_terminal(*process, context));
-      TRY(rebuild_ipc(*process, context));
-      TRY(rebuild_attributes(*process, context));
-      TRY(finish_threads(*process, context, offset));
-      return process->record->leader_exited() ? let_leader_exit(*process, offset) : Result<void>{};
-    }();
-    if (!rebuilt) return std::unexpected(std::move(rebuilt.error()).in(fmt::format("process {}", pid)));
-  }
+  TRY(for_each_live(processes(), [&](BareProcess& process) -> Result<void> {
+    TRY(rebuild_descriptors(process, context));
+    TRY(rebuild_terminal(process, context));
+    TRY(rebuild_ipc(process, context));
+    TRY(rebuild_attributes(process, context));
+    TRY(finish_threads(process, context, offset));
+    return process.record->leader_exited() ? let_leader_exit(process, offset) : Result<void>{};
+  }));
   TRY(settle_files(context));
   context.close_files();
   return {};

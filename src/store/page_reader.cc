@@ -63,6 +63,18 @@ Result<const Segment*> PageReader::segment_of(const PageEntry& page) const {
   return found->second.get();
 }
 
+Result<void> PageReader::read_span(std::span<const PageEntry> pages, std::byte* to) const {
+  const Location first = pages.front().location;
+  const size_t size = (pages.back().location - first + 1) * kPageSize;
+  const Segment& segment = *TRY(segment_of(pages.front()));
+  const size_t got = TRY(segment.file->read(offset_of(first), {to, size}));
+  for (const PageEntry& page : pages) {
+    const size_t at = (page.location - first) * kPageSize;
+    if (at + kPageSize > got || hash_page(to + at) != page.hash) return std::unexpected(damage(segment, offset_of(page.location)));
+  }
+  return {};
+}
+
 Result<void> PageReader::read_scattered(std::span<const PageEntry> pages, std::byte* to) const {
   const AlignedBytes buffer = allocate_aligned(kLargestRead * kPageSize);
   if (!buffer) return std::unexpected(Error{"read the store", ENOMEM});
@@ -72,14 +84,9 @@ Result<void> PageReader::read_scattered(std::span<const PageEntry> pages, std::b
     while (count < pages.size() && pages[count].location - first < kLargestRead &&
            sequence_of(pages[count].location) == sequence_of(first))
       ++count;
-    const Segment& segment = *TRY(segment_of(pages[0]));
-    const size_t span = (pages[count - 1].location - first + 1) * kPageSize;
-    const size_t got = TRY(segment.file->read(offset_of(first), {buffer.get(), span}));
+    TRY(read_span(pages.first(count), buffer.get()));
     for (const PageEntry& page : pages.first(count)) {
-      const size_t at = (page.location - first) * kPageSize;
-      if (at + kPageSize > got || hash_page(buffer.get() + at) != page.hash)
-        return std::unexpected(damage(segment, offset_of(page.location)));
-      std::memcpy(to, buffer.get() + at, kPageSize);
+      std::memcpy(to, buffer.get() + (page.location - first) * kPageSize, kPageSize);
       to += kPageSize;
     }
     pages = pages.subspan(count);

@@ -21,7 +21,10 @@ class PageReader {
   /// Reads the pages into `to`, one behind the other, and checks them; neighbours in the log become one read.
   Result<void> read(std::span<const PageEntry> pages, std::byte* to) const;
 
-  /// The same for pages sorted by location that lie close together but not side by side: reads across the gaps. Some milliseconds
+  /// Reads all that lies between the first and the last of `pages`, sorted by location, in one segment, none of them a zero page, into `to`, and checks them.
+  Result<void> read_span(std::span<const PageEntry> pages, std::byte* to) const;
+
+  /// The same as read() for pages sorted by location that lie close together but not side by side: reads across the gaps. Some milliseconds
   /// for a thousand pages, where page by page would take a hundred.
   Result<void> read_scattered(std::span<const PageEntry> pages, std::byte* to) const;
 

@@ -51,8 +51,22 @@ class View {
   virtual Result<void> read(SpaceId space, uint64_t first, uint64_t count, std::byte* to) const = 0;
   /// XXH3 64-bit hash of the page's kPageSize bytes (that of a zero page for a stored zero page); nullopt when absent.
   virtual std::optional<uint64_t> page_hash(SpaceId space, uint64_t page) const = 0;
+  /// Neighbouring pages with their contents.
+  struct Extent {
+    SpaceId space;
+    uint64_t first;
+    uint64_t count;
+    const std::byte* bytes;  ///< until take() returns
+  };
+  /// Reads all pages of `spaces`, with every checksum verified, in whatever order is fastest and in several threads; each calls take() with what it
+  /// has read. Ends at the first error, be it take()'s.
+  virtual Result<void> read_all(std::span<const SpaceId> spaces, const std::function<Result<void>(std::span<const Extent>)>& take) const = 0;
+  /// Reads and checks all pages of `spaces`.
+  Result<void> verify(std::span<const SpaceId> spaces) const {
+    return read_all(spaces, [](std::span<const Extent>) { return Result<void>(); });
+  }
   /// Reads and checks everything this epoch needs.
-  virtual Result<void> verify() const = 0;
+  Result<void> verify() const { return verify(spaces()); }
 };
 
 struct Usage {

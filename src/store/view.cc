@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include "store/bulk_read.h"
 
 namespace perdure::store {
 namespace {
@@ -60,18 +60,9 @@ class IndexView : public View {
     return entry ? std::optional(entry->hash) : std::nullopt;
   }
 
-  Result<void> verify() const override {
-    std::vector<PageEntry> pages;
-    for (const auto& [id, tree] : index_.spaces())
-      tree.for_each([&](uint64_t, const PageEntry& entry) {
-        if (entry.location != kZeroPage) pages.push_back(entry);
-        return true;
-      });
-    std::sort(pages.begin(), pages.end(), [](const PageEntry& a, const PageEntry& b) { return a.location < b.location; });
-    pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
-    std::optional<Error> first;
-    TRY(reader_.check(pages, [&](size_t, const Error& error) { if (!first) first = error; }, {}));
-    if (first) return std::unexpected(std::move(*first).in(fmt::format("epoch {}", info_.epoch)));
+  Result<void> read_all(std::span<const SpaceId> spaces, const std::function<Result<void>(std::span<const Extent>)>& take) const override {
+    auto done = store::read_all(index_, spaces, reader_, take);
+    if (!done) return std::unexpected(std::move(done).error().in(fmt::format("epoch {}", info_.epoch)));
     return {};
   }
 

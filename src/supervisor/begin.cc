@@ -61,10 +61,15 @@ struct WholeEpoch {
   posix::ObjectTree tree;
 };
 
+/// Private memory is checked when it is filled in; files of before are not touched for an epoch that is damaged.
 Result<WholeEpoch> read_epoch(const store::Store& store, store::EpochNumber epoch) {
   auto view = TRY(store.view(epoch));
-  TRY(view->verify());
   auto tree = TRY(posix::ObjectTree::decode(view->objects()));
+  auto unchecked = view->spaces();
+  for (const auto& [id, object] : tree.objects()) {
+    if (object.has_process()) std::erase(unchecked, object.process().address_space());
+  }
+  TRY(view->verify(unchecked));
   return WholeEpoch{std::move(view), std::move(tree)};
 }
 
@@ -188,6 +193,9 @@ Result<void> Supervisor::prepare_terminal(const std::optional<Fd>& file_system, 
   return {};
 }
 
+/// The one that was begun with, or another one where that is used up.
+Result<posix::Collector> Supervisor::take_collector() { return collector_.valid() ? collector_.get() : posix::Collector::create(); }
+
 /// The group has a devpts instance of its own: a restore gives its pseudo terminals the numbers they had, whatever the machine has since.
 Result<void> Supervisor::enter_namespaces(store::Store& store, const std::optional<GroupClocks>& clocks, unsigned terminal_number) {
   init_.reset();
@@ -200,6 +208,11 @@ Result<void> Supervisor::enter_namespaces(store::Store& store, const std::option
                                        .terminal_master = master,
                                        .terminal_file_system = file_system ? file_system->get() : -1})));
   if (options_.survive_supervisor) TRY(remember_init(store, init_->init_pid()));
+  return {};
+}
+
+/// Of the group in the namespaces that were entered.
+Result<void> Supervisor::begin_capture() {
   capturer_ = TRY(capture::Capturer::create({.pid_namespace = init_->pid_namespace(),
                                              .init_pid = init_->init_pid(),
                                              .kill_with_supervisor = !options_.survive_supervisor,
@@ -207,7 +220,8 @@ Result<void> Supervisor::enter_namespaces(store::Store& store, const std::option
                                              .audit = options_.audit,
                                              .disabled_kinds = options_.disabled_kinds,
                                              .standard_streams = streams_,
-                                             .terminal_master = master}));
+                                             .terminal_master = terminal_ ? terminal_->master() : -1},
+                                            TRY(take_collector())));
   return {};
 }
 
@@ -219,7 +233,8 @@ Result<void> Supervisor::attach_process() {
                                              .sync_files = options_.sync_files,
                                              .audit = options_.audit,
                                              .disabled_kinds = options_.disabled_kinds,
-                                             .standard_streams = attached_->standard_streams()}));
+                                             .standard_streams = attached_->standard_streams()},
+                                            TRY(take_collector())));
   root_pid_ = TRY(innermost_pid(attached_->pid()));
   capturer_->set_root_pid(root_pid_);
   return {};
@@ -235,6 +250,7 @@ Result<void> Supervisor::attach_or_leave_nothing(const store::Store& store) {
 
 Result<void> Supervisor::start_program(store::Store& store) {
   TRY(enter_namespaces(store, {}, 0));
+  TRY(begin_capture());
   const Fd here(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!here) return system_error("open the working directory");
   StartPlan plan;
@@ -252,12 +268,16 @@ Result<void> Supervisor::start_program(store::Store& store) {
   return {};
 }
 
-Result<void> Supervisor::restore_epoch(store::Store& store, const store::View& view, const posix::ObjectTree& tree) {
+/// `damage`: what the epoch lacks, where it cannot be restored for that.
+Result<void> Supervisor::restore_epoch(store::Store& store, const store::View& view, const posix::ObjectTree& tree, std::optional<Error>& damage) {
   const posix::Group& group = *TRY(tree.group());
   TRY(enter_namespaces(store, GroupClocks{group.monotonic_ns(), group.boottime_ns()}, posix::group_terminal_number(tree)));
   posix::RestoreContext context(tree, view, *init_, streams_);
   context.terminal_master = terminal_ ? terminal_->master() : -1;
-  auto rebuilt = TRY(restore::RebuiltGroup::build(context));
+  auto built = restore::RebuiltGroup::build(context);
+  damage = context.damage;
+  auto rebuilt = TRY(std::move(built));
+  TRY(begin_capture());
   std::vector<capture::Capturer::RestoredProcess> processes;
   for (auto& [pid, process] : rebuilt.processes()) {
     if (!process->record->zombie()) processes.push_back({process->record->address_space(), process->host_pid, &process->leader});
@@ -291,7 +311,12 @@ Result<void> Supervisor::restore_program(store::Store& store) {
       continue;
     }
     if (comeback_ && !root_lives(epoch->tree)) continue;
-    auto restored = restore_epoch(store, *epoch->view, epoch->tree);
+    std::optional<Error> met;
+    auto restored = restore_epoch(store, *epoch->view, epoch->tree, met);
+    if (met) {
+      if (!damage) damage = std::move(*met).in(fmt::format("epoch {} is damaged", info->epoch));
+      continue;
+    }
     if (!restored) return std::unexpected(std::move(restored.error()).in(fmt::format("epoch {} cannot be restored", info->epoch)));
     resumed_epoch_ = info->epoch;
     if (damage) complain(fmt::format("{}; group '{}' was resumed from epoch {}", damage->message(), options_.name, info->epoch));

@@ -58,6 +58,8 @@ class Supervisor {
   Result<void> redirect_streams();
   Result<void> prepare_terminal(const std::optional<Fd>& file_system, unsigned number);
   Result<void> enter_namespaces(store::Store& store, const std::optional<GroupClocks>& clocks, unsigned terminal_number);
+  Result<posix::Collector> take_collector();
+  Result<void> begin_capture();
   Result<void> attach_process();
   Result<void> attach_or_leave_nothing(const store::Store& store);
   Result<void> start_program(store::Store& store);
@@ -65,7 +67,7 @@ class Supervisor {
   Result<void> begin_life(store::Store& store);
   Result<void> restore_program(store::Store& store);
   Result<void> come_back(store::Store& store);
-  Result<void> restore_epoch(store::Store& store, const store::View& view, const posix::ObjectTree& tree);
+  Result<void> restore_epoch(store::Store& store, const store::View& view, const posix::ObjectTree& tree, std::optional<Error>& damage);
   Result<int> loop();
   bool rest();
   bool hear_from_init();
@@ -113,6 +115,7 @@ class Supervisor {
   std::array<int, 3> streams_{0, 1, 2};  ///< what the program gets; borrowed
   std::optional<GroupInit> init_;                ///< absent when attached
   std::unique_ptr<AttachedGroup> attached_;
+  std::future<Result<posix::Collector>> collector_;  ///< being made in a thread of its own, until it is the capturer's
   std::unique_ptr<capture::Capturer> capturer_;
   std::unique_ptr<Writer> writer_;
   std::unique_ptr<ControlServer> control_;

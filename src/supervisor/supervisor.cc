@@ -28,6 +28,7 @@ Result<int> Supervisor::run() {
   TRY(check_name(options_.name));
   directory_ = group_directory(options_.root, options_.name);
   TRY(prepare_signals());
+  collector_ = std::async(std::launch::async, [] { return posix::Collector::create(); });
   auto store = TRY(open_store());
   AttachedGroup::sweep(options_.name);
   // What is said of a group that is not left behind cannot go to a file of its directory.

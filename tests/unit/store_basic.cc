@@ -7,6 +7,8 @@
 
 #include <cstring>
 #include <filesystem>
+#include <map>
+#include <mutex>
 
 #include "store/format.h"
 #include "store/store.h"
@@ -97,6 +99,38 @@ TEST_F(StoreBasic, KeepsWhatWasAppended) {
   ASSERT_TRUE(report);
   EXPECT_TRUE(report->damage.empty());
   EXPECT_EQ(report->epochs_checked, 2u);
+}
+
+TEST_F(StoreBasic, ReadsAllPagesOfSpacesAtOnce) {
+  auto store = Store::create(directory_, {});
+  ASSERT_TRUE(store) << store.error().message();
+  const auto value = [](uint64_t page) { return static_cast<uint8_t>(page % 5 == 0 ? 0 : 1 + page % 250); };
+  Changes first;
+  for (uint64_t page = 0; page < 3000; ++page) put(first, 1, page, page % 3 == 0 ? 0xff : value(page));
+  put(first, 2, 7, 0xee);
+  ASSERT_TRUE((*store)->append({.epoch = 1}, first));
+  Changes second;  // leaves gaps of all sizes behind it
+  for (uint64_t page = 0; page < 3000; page += 3) put(second, 1, page, value(page));
+  second.erase_pages(1, 1000, 100);
+  second.clone_space(1, 3);
+  ASSERT_TRUE((*store)->append({.epoch = 2}, second));
+  const auto view = (*store)->view(2).value();
+  std::mutex mutex;
+  std::map<std::pair<SpaceId, uint64_t>, uint8_t> found;
+  const std::vector<SpaceId> spaces{1, 3};
+  const auto read = view->read_all(spaces, [&](std::span<const View::Extent> extents) -> Result<void> {
+    const std::lock_guard lock(mutex);
+    for (const auto& extent : extents)
+      for (uint64_t i = 0; i < extent.count; ++i)
+        EXPECT_TRUE(found.emplace(std::pair(extent.space, extent.first + i), static_cast<uint8_t>(extent.bytes[i * kPageSize + 17])).second);
+    return {};
+  });
+  ASSERT_TRUE(read) << read.error().message();
+  EXPECT_EQ(found.size(), 2u * 2900);
+  for (const auto& [page, byte] : found) ASSERT_EQ(byte, value(page.second)) << page.first << " " << page.second;
+  const auto refused = view->read_all(spaces, [](std::span<const View::Extent>) { return failure("enough"); });
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message().find("enough"), std::string::npos);
 }
 
 TEST_F(StoreBasic, AnEpochMayBeLargerThanASegment) {
