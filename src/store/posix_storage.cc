@@ -134,6 +134,19 @@ void write_zeros(int fd, uint64_t size, Urgency& urgency, const std::stop_token&
   ::fdatasync(fd);
 }
 
+/// Whether all of it is in the page cache (cachestat(2), of Linux 6.5; before, nothing is known to be).
+bool is_cached(int fd, uint64_t offset, uint64_t size) {
+  constexpr long kCacheStat = 451;
+  struct {
+    uint64_t offset;
+    uint64_t size;
+  } range{offset, size};
+  struct {
+    uint64_t cached, dirty, under_writeback, evicted, recently_evicted;
+  } found{};
+  return ::syscall(kCacheStat, fd, &range, &found, 0) == 0 && found.cached >= align_up(size, kPageSize) / kPageSize;
+}
+
 class PosixFile : public File {
  public:
   PosixFile(Fd fd, std::string path, std::shared_ptr<Traffic> traffic, Background& background)
@@ -194,10 +207,14 @@ class PosixFile : public File {
     return {};
   }
 
+  /// Direct writes go past the page cache, and drop from it what they replace: what is there is what was written last.
   Result<size_t> read(uint64_t offset, std::span<std::byte> to) const override {
+    Fd buffered;
+    if (is_cached(fd_->get(), offset, to.size())) buffered.reset(::open(fmt::format("/proc/self/fd/{}", fd_->get()).c_str(), O_RDONLY | O_CLOEXEC));
+    const int fd = buffered ? buffered.get() : fd_->get();
     size_t done = 0;
     while (done < to.size()) {
-      const ssize_t got = ::pread(fd_->get(), to.data() + done, to.size() - done, static_cast<off_t>(offset + done));
+      const ssize_t got = ::pread(fd, to.data() + done, to.size() - done, static_cast<off_t>(offset + done));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) return system_error(fmt::format("read {} at {}", path_, offset + done));
       done += static_cast<size_t>(got);

@@ -7,8 +7,10 @@
 
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <mutex>
+#include <sstream>
 
 #include "store/format.h"
 #include "store/store.h"
@@ -112,9 +114,11 @@ TEST_F(StoreBasic, ReadsAllPagesOfSpacesAtOnce) {
   Changes second;  // leaves gaps of all sizes behind it
   for (uint64_t page = 0; page < 3000; page += 3) put(second, 1, page, value(page));
   second.erase_pages(1, 1000, 100);
-  second.clone_space(1, 3);
   ASSERT_TRUE((*store)->append({.epoch = 2}, second));
-  const auto view = (*store)->view(2).value();
+  Changes third;
+  third.clone_space(1, 3);
+  ASSERT_TRUE((*store)->append({.epoch = 3}, third));
+  const auto view = (*store)->view(3).value();
   std::mutex mutex;
   std::map<std::pair<SpaceId, uint64_t>, uint8_t> found;
   const std::vector<SpaceId> spaces{1, 3};
@@ -131,6 +135,27 @@ TEST_F(StoreBasic, ReadsAllPagesOfSpacesAtOnce) {
   const auto refused = view->read_all(spaces, [](std::span<const View::Extent>) { return failure("enough"); });
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message().find("enough"), std::string::npos);
+}
+
+/// What others have brought into the page cache is read from there, and is never what was written before.
+TEST_F(StoreBasic, ReadsThroughThePageCacheWhatWasWrittenPastIt) {
+  const Options options{.keep_epochs = 1, .segment_bytes = 1 << 20};
+  auto store = Store::create(directory_, options);
+  ASSERT_TRUE(store) << store.error().message();
+  for (uint64_t epoch = 1; epoch <= 60; ++epoch) {
+    Changes changes;
+    for (uint64_t page = 0; page < 100; ++page) put(changes, 1, page, static_cast<uint8_t>(epoch + page));
+    ASSERT_TRUE((*store)->append({.epoch = epoch}, changes));
+    ASSERT_TRUE((*store)->reclaim());
+    for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
+      std::ifstream file(entry.path());
+      std::ostringstream contents;
+      contents << file.rdbuf();
+    }
+    const auto view = (*store)->view(epoch).value();
+    ASSERT_TRUE(view->verify()) << epoch;
+    for (uint64_t page = 0; page < 100; ++page) ASSERT_EQ(read(*view, 1, page), static_cast<int>(static_cast<uint8_t>(epoch + page)));
+  }
 }
 
 TEST_F(StoreBasic, AnEpochMayBeLargerThanASegment) {
