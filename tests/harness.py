@@ -172,6 +172,11 @@ def unmount_below(directory):
         _call("umount2", point.encode(), MNT_DETACH)
 
 
+def drop_page_cache():
+    os.sync()
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("1\n")
+
+
 def simulate_reboot(former_pids):
     """What a machine looks like after a reboot, for the children started from now on.
 
@@ -183,8 +188,7 @@ def simulate_reboot(former_pids):
     uptime = int(time.clock_gettime(time.CLOCK_MONOTONIC))
     boottime = int(time.clock_gettime(time.CLOCK_BOOTTIME))
     pathlib.Path("/proc/self/timens_offsets").write_text(f"monotonic -{max(uptime - 3, 0)} 0\nboottime -{max(boottime - 3, 0)} 0\n")
-    os.sync()
-    pathlib.Path("/proc/sys/vm/drop_caches").write_text("1\n")
+    drop_page_cache()
     taken = []
     for pid in former_pids:
         try:

@@ -5,6 +5,7 @@ Modes (each program runs in each mode asked for):
   --alone    without perdure; a program that fails here shows nothing
   --plain    checkpoint, kill, resume (the default)
   --audit    the same with every epoch compared with what the store would give back
+  --lazy     as --audit, and resumed before all memory is there
   --reboot   resumed in what looks like a rebooted machine
   --mutate   the capture of each kind that a program covers is disabled, and the program must fail
   --mutate-once  the same with one program for each kind
@@ -39,7 +40,7 @@ file-offset file-flags deleted-file tty terminal directory fifo descriptors scm-
 """.split())
 # What a program may cover as well: a single field of the records (src/posix/*.proto). One that is not there mutates nothing, and the program passes.
 FIELD = re.compile(r"[A-Z]\w*\.[a-z]\w*")
-MODES = ("alone", "plain", "audit", "reboot")
+MODES = ("alone", "plain", "audit", "reboot", "lazy")
 KNOWN_GAPS = gaps.read()
 # What check.h writes when a check fails.
 FAILED_CHECK = " is not so; "
@@ -177,7 +178,7 @@ def run_worker(program, mode, kind):
     harness.enter_private_namespaces()
     directory = harness.make_directory(program.name)
     scratch = harness.make_scratch(directory)
-    options = ["--period", "5ms"] + (["--audit"] if mode == "audit" else []) + (["--mutate", kind] if kind else [])
+    options = ["--period", "5ms"] + ({"audit": ["--audit"], "lazy": ["--audit", "--lazy"]}.get(mode, [])) + (["--mutate", kind] if kind else [])
     result = {"status": "passed", "phase": "", "text": ""}
     with contextlib.closing(harness.Group("test", [programs_directory() / program.name, scratch], options, directory, terminal=program.terminal)) as group:
         try:

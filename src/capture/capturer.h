@@ -25,6 +25,7 @@
 #include "linux/process.h"
 #include "memory/fork_watch.h"
 #include "memory/inode_pages.h"
+#include "memory/lazy_fill.h"
 #include "memory/page_reader.h"
 #include "memory/tracked_space.h"
 #include "posix/capture_context.h"
@@ -93,6 +94,9 @@ class Capturer {
   /// To be called when all memory is as the checkpoint has it, and before anything else is written to it. `elapsed_ns`: how far the group's clocks
   /// have gone on since.
   Result<void> take_over(const store::View& view, const posix::ObjectTree& tree, std::span<const RestoredProcess> processes, int64_t elapsed_ns);
+  /// The same of a group that has been running while `fill` filled its memory, and is done: of its pages only those are written again that have changed
+  /// since the restore. Lets go of `fill`'s hold on the memory. An error before that leaves all as it was.
+  Result<void> take_over_running(const store::View& view, const posix::ObjectTree& tree, memory::LazyFill& fill);
   /// By device and number: the inodes restored so far whose contents are the store's. To be called before take_over(), and when all is restored.
   void note_restored_inodes(std::map<std::pair<uint64_t, uint64_t>, posix::ObjectId> inodes) { restored_inodes_ = std::move(inodes); }
 
@@ -131,7 +135,10 @@ class Capturer {
   Result<void> read_paused(StoppedGroup& group, PausedState& state, Figures& figures);
   Result<void> prepare_spaces(StoppedGroup& group, PausedState& state);
   Result<void> read_objects(PausedState& state);
-  Result<void> take_over_space(const store::View& view, const RestoredProcess& process, uint64_t mm, PausedState& state);
+  void go_on_from(const store::View& view, const posix::ObjectTree& tree);
+  void erase_unmet_spaces(const store::View& view);
+  Result<void> take_over_space(const store::View& view, const RestoredProcess& process, uint64_t mm, PausedState& state,
+                               const std::vector<memory::PageRun>* unchanged = nullptr);
   void drop_unmet_inodes();
   StoppedGroup::Options stop_options();
   void adopt_forks(const std::vector<posix::ThreadBrief>& threads);

@@ -6,12 +6,12 @@
 
 #include "base/clock.h"
 #include "capture/internal.h"
+#include "linux/userfaultfd.h"
 #include "posix/blocked_syscall.h"
 
 namespace perdure::capture {
 
-Result<void> Capturer::take_over(const store::View& view, const posix::ObjectTree& tree, std::span<const RestoredProcess> processes,
-                                 int64_t elapsed_ns) {
+void Capturer::go_on_from(const store::View& view, const posix::ObjectTree& tree) {
   posix::ObjectId highest = posix::kGroupObject;
   for (const auto& [id, record] : view.objects()) {
     last_records_[id].bytes = record;
@@ -26,6 +26,18 @@ Result<void> Capturer::take_over(const store::View& view, const posix::ObjectTre
       identities_.adopt(ObjectKind::segment, static_cast<uint64_t>(object.inode().system_v_id()), 0, id);
     }
   }
+}
+
+void Capturer::erase_unmet_spaces(const store::View& view) {
+  for (const store::SpaceId space : view.spaces()) {
+    const bool known = restored_contents_.contains(space) || std::ranges::any_of(spaces_, [&](const auto& entry) { return entry.second->id == space; });
+    if (!known) pending_.erase_space(space);
+  }
+}
+
+Result<void> Capturer::take_over(const store::View& view, const posix::ObjectTree& tree, std::span<const RestoredProcess> processes,
+                                 int64_t elapsed_ns) {
+  go_on_from(view, tree);
   std::map<pid_t, uint64_t> address_spaces;
   const auto threads = TRY(collector_.tasks_brief());
   for (const auto& thread : threads) address_spaces[static_cast<pid_t>(thread.host_tid)] = thread.mm;
@@ -35,10 +47,44 @@ Result<void> Capturer::take_over(const store::View& view, const posix::ObjectTre
   for (const RestoredProcess& process : processes) {
     TRY(take_over_space(view, process, address_spaces[process.thread->tid()], state));
   }
-  for (const store::SpaceId space : view.spaces()) {
-    const bool known = restored_contents_.contains(space) || std::ranges::any_of(spaces_, [&](const auto& entry) { return entry.second->id == space; });
-    if (!known) pending_.erase_space(space);
+  erase_unmet_spaces(view);
+  return {};
+}
+
+Result<void> Capturer::take_over_running(const store::View& view, const posix::ObjectTree& tree, memory::LazyFill& fill) {
+  struct Met {
+    RestoredProcess process;
+    uint64_t mm;
+    std::vector<memory::PageRun> unchanged;
+  };
+  exited_ = detach_all(std::move(exited_));
+  TRY(look());
+  auto options = stop_options();
+  // Nobody is to write between the look at what has changed and the tracking.
+  options.restless = [](const auto&) { return true; };
+  auto group = TRY(StoppedGroup::stop(collector_, options));
+  std::vector<Met> met;
+  for (const auto& [id, userfaultfd] : fill.userfaultfds()) {
+    const auto watched = collector_.userfaultfd(userfaultfd);
+    const auto thread = std::ranges::find_if(group.threads(), [&](const auto& candidate) { return watched && candidate.mm == watched->mm && !is_dead(candidate); });
+    if (thread == group.threads().end()) continue;
+    TracedThread* traced = group.traced(thread->task);
+    if (traced == nullptr) traced = TRY(group.stop_sleeper(*thread));
+    const auto host_pid = static_cast<pid_t>(thread->host_tid);
+    met.push_back({{id, host_pid, traced}, thread->mm, TRY(fill.unchanged_pages(id, host_pid))});
   }
+  fill.end();
+  go_on_from(view, tree);
+  PausedState state;
+  auto taken = [&]() -> Result<void> {
+    TRY(take_segments(state));
+    for (const Met& one : met) TRY(take_over_space(view, one.process, one.mm, state, &one.unchanged));
+    if (!TRY(group.disturbed()).empty()) return failure("a thread woke");
+    return {};
+  }();
+  // What is tracked from the next checkpoint on is new to it, down to the last page.
+  if (!taken) spaces_.clear();
+  erase_unmet_spaces(view);
   return {};
 }
 
@@ -62,8 +108,10 @@ void Capturer::impose_deadlines(const posix::ObjectTree& tree, const std::vector
   }
 }
 
-/// Arms the tracking: whatever is written from here on, by the restore itself too, is found by the first scan.
-Result<void> Capturer::take_over_space(const store::View& view, const RestoredProcess& process, uint64_t mm, PausedState& state) {
+/// Arms the tracking: whatever is written from here on, by the restore itself too, is found by the first scan; and what is not `unchanged` where that is
+/// given.
+Result<void> Capturer::take_over_space(const store::View& view, const RestoredProcess& process, uint64_t mm, PausedState& state,
+                                       const std::vector<memory::PageRun>* unchanged) {
   if (mm == 0) return failure(fmt::format("process {} was restored without an address space", process.host_pid));
   auto& space = spaces_[mm];
   if (space != nullptr) return {};
@@ -74,7 +122,8 @@ Result<void> Capturer::take_over_space(const store::View& view, const RestoredPr
   identities_.adopt(ObjectKind::address_space, mm, 0, space->id);
   TRY(begin_tracking(*space, *process.thread));
   TRY(update_mappings(*space, state));
-  TRY(space->tracked->scan());
+  if (unchanged == nullptr) TRY(space->tracked->scan());
+  else for (const memory::PageRun& run : *unchanged) TRY(count_as_unwritten(space->tracked->userfaultfd(), run.first * kPageSize, run.end() * kPageSize));
   // What is mapped is read again at the first checkpoint, with all that goes with it.
   space->mapped = false;
   constexpr uint64_t kAllPages = 1ull << 51;

@@ -85,6 +85,9 @@ int run(RunArguments& arguments) {
   options.period_ns = *period;
   options.sync_files = arguments.files == "sync";
   options.survive_supervisor = arguments.on_supervisor_exit == "continue";
+  if (options.lazy && options.survive_supervisor) {
+    return report(Error{"--lazy needs the supervisor to live: not with --on-supervisor-exit continue"}, kUsageError);
+  }
   options.resume_crashed = arguments.on_crash == "resume";
   options.disabled_kinds = {arguments.disabled_kinds.begin(), arguments.disabled_kinds.end()};
   if (!arguments.user.empty()) {
@@ -143,6 +146,9 @@ void add_fates(CLI::App& command, RunArguments& arguments) {
   command.add_option("--on-supervisor-exit", arguments.on_supervisor_exit, "what becomes of the program when perdure dies")
       ->check(CLI::IsMember({"kill", "continue"}))
       ->capture_default_str();
+  command.add_flag("--lazy", arguments.options.lazy,
+                   "let a program that is resumed run before all of its memory is there: what it touches comes at once, the rest in the background; "
+                   "not with --on-supervisor-exit continue");
   command.add_option("--on-crash", arguments.on_crash,
                      "what becomes of the group when a signal ends the program that nobody sent to end it, e.g. SIGSEGV: it goes on from its newest "
                      "checkpoint, at most 5 times in a row, or has ended")

@@ -41,9 +41,33 @@ Result<Fd> open_process_memory(pid_t pid) {
   return fd;
 }
 
+namespace {
+
+/// A page that is still to be filled by way of a userfaultfd is an error to /proc/PID/mem; process_vm_readv(2) waits for it.
+bool await_page(int process_memory, uint64_t address) {
+  const auto path = read_link(fmt::format("/proc/self/fd/{}", process_memory));
+  int pid = 0;
+  if (!path || std::sscanf(path->c_str(), "/proc/%d/mem", &pid) != 1) return false;
+  std::byte byte;
+  return read_pieces(pid, std::array{RemotePiece{address, 1}}, &byte) == 1;
+}
+
+/// transfer(), once more where it has met a page that is there by now.
+template <typename Transfer>
+ssize_t transfer_awaiting_page(int process_memory, uint64_t address, Transfer transfer) {
+  const ssize_t done = transfer();
+  const int problem = errno;
+  if (done < 0 && problem == EIO && await_page(process_memory, address)) return transfer();
+  errno = problem;
+  return done;
+}
+
+}  // namespace
+
 Result<void> read_memory(int process_memory, uint64_t address, std::span<std::byte> to) {
   while (!to.empty()) {
-    const ssize_t got = ::pread(process_memory, to.data(), to.size(), static_cast<off_t>(address));
+    const ssize_t got = transfer_awaiting_page(process_memory, address,
+                                               [&] { return ::pread(process_memory, to.data(), to.size(), static_cast<off_t>(address)); });
     if (got < 0) return system_error(fmt::format("read memory at {:x}", address));
     if (got == 0) return failure(fmt::format("read memory at {:x}: nothing there", address));
     to = to.subspan(static_cast<size_t>(got));
@@ -54,7 +78,8 @@ Result<void> read_memory(int process_memory, uint64_t address, std::span<std::by
 
 Result<void> write_memory(int process_memory, uint64_t address, std::span<const std::byte> from) {
   while (!from.empty()) {
-    const ssize_t put = ::pwrite(process_memory, from.data(), from.size(), static_cast<off_t>(address));
+    const ssize_t put = transfer_awaiting_page(process_memory, address,
+                                               [&] { return ::pwrite(process_memory, from.data(), from.size(), static_cast<off_t>(address)); });
     if (put < 0) return system_error(fmt::format("write memory at {:x}", address));
     if (put == 0) return failure(fmt::format("write memory at {:x}: nothing there", address));
     from = from.subspan(static_cast<size_t>(put));

@@ -20,7 +20,7 @@ namespace perdure {
 namespace {
 
 constexpr uint64_t kUserModeOnly = 1;  // UFFD_USER_MODE_ONLY: what an unprivileged process may open
-constexpr uint64_t kFlags = O_CLOEXEC | O_NONBLOCK | kUserModeOnly;
+constexpr uint64_t flags_for(FaultsOf faults) { return O_CLOEXEC | O_NONBLOCK | (faults == FaultsOf::user_mode ? kUserModeOnly : 0); }
 
 /// What the thread runs: it is entered with rax and rdi set for userfaultfd(2). No instruction touches the flags.
 struct [[gnu::packed]] Stub {
@@ -83,7 +83,7 @@ Result<Fd> take_over(int64_t number, pid_t pid) {
   return duplicate_descriptor_of(pid, static_cast<int>(number));
 }
 
-Result<Fd> drive_stub(TracedThread& thread, pid_t pid, uint64_t address) {
+Result<Fd> drive_stub(TracedThread& thread, pid_t pid, uint64_t address, FaultsOf faults) {
   const user_regs_struct saved = TRY(thread.registers());
   const uint64_t mask = TRY(thread.signal_mask());
   const user_regs_struct after = gone_on(saved);
@@ -105,7 +105,7 @@ Result<Fd> drive_stub(TracedThread& thread, pid_t pid, uint64_t address) {
   user_regs_struct entry = saved;
   entry.rip = address;
   entry.rax = SYS_userfaultfd;
-  entry.rdi = kFlags;
+  entry.rdi = flags_for(faults);
   entry.orig_rax = ~0ull;
   TRY(thread.set_registers(entry));
   const Driven driven(thread, saved, mask);
@@ -131,11 +131,11 @@ VdsoRoom find_vdso_room() {
   return {end, image_size - end};
 }
 
-Result<Fd> open_remote_userfaultfd(TracedThread& thread, pid_t pid, uint64_t vdso, uint64_t syscall_address) {
+Result<Fd> open_remote_userfaultfd(TracedThread& thread, pid_t pid, uint64_t vdso, uint64_t syscall_address, FaultsOf faults) {
   static const VdsoRoom room = find_vdso_room();
-  if (room.size >= kRemoteUserfaultfdBytes) return drive_stub(thread, pid, vdso + room.offset + room.size - kRemoteUserfaultfdBytes);
+  if (room.size >= kRemoteUserfaultfdBytes) return drive_stub(thread, pid, vdso + room.offset + room.size - kRemoteUserfaultfdBytes, faults);
   auto remote = TRY(RemoteSyscalls::begin(thread, syscall_address));
-  const auto number = TRY(remote.call(SYS_userfaultfd, {kFlags}));
+  const auto number = TRY(remote.call(SYS_userfaultfd, {flags_for(faults)}));
   auto taken = take_over(number, thread.tid());
   if (number >= 0) TRY(remote.checked("close a userfaultfd", SYS_close, {static_cast<uint64_t>(number)}));
   return taken;

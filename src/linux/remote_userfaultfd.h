@@ -16,7 +16,11 @@ inline constexpr uint64_t kRemoteUserfaultfdBytes = 192;
 /// `syscall_address`: a syscall instruction in it. The thread is left as it was. What it runs meanwhile (a few instructions in the unused end of
 /// the vDSO) closes the descriptor and puts back registers and signal mask by itself, so that a tracer that is killed half-way leaves no
 /// trace. A vDSO without room for that is driven call by call instead.
-Result<Fd> open_remote_userfaultfd(TracedThread& thread, pid_t pid, uint64_t vdso, uint64_t syscall_address);
+enum class FaultsOf : uint8_t {
+  user_mode,  ///< of the process alone: any process may ask for that
+  everybody,  ///< of the kernel too, when it reads or writes the process's memory: only for a privileged thread
+};
+Result<Fd> open_remote_userfaultfd(TracedThread& thread, pid_t pid, uint64_t vdso, uint64_t syscall_address, FaultsOf faults = FaultsOf::user_mode);
 
 /// How many bytes are unused at the end of the vDSO's last page, and where they begin, from its start. Every process of this kernel has zeros there.
 struct VdsoRoom {

@@ -40,12 +40,33 @@ Result<void> enable_filling(int userfaultfd) {
   return {};
 }
 
-Result<void> register_missing(int userfaultfd, uint64_t start, uint64_t end) {
+Result<void> enable_lazy_filling(int userfaultfd) {
+  uffdio_api api{};
+  api.api = UFFD_API;
+  api.features = linux_uapi::kUffdFeatureWpAsync | linux_uapi::kUffdFeatureWpUnpopulated | UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP |
+                 UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP;
+  if (ioctl(userfaultfd, UFFDIO_API, &api) != 0) return system_error("fill memory while it is used (UFFDIO_API)");
+  return {};
+}
+
+namespace {
+
+Result<void> register_to_fill(int userfaultfd, uint64_t start, uint64_t end, uint64_t mode) {
   uffdio_register request{};
   request.range = {start, end - start};
-  request.mode = UFFDIO_REGISTER_MODE_MISSING;
+  request.mode = mode;
   if (ioctl(userfaultfd, UFFDIO_REGISTER, &request) == 0) return {};
   return system_error(fmt::format("fill memory at {:x}-{:x} (UFFDIO_REGISTER)", start, end));
+}
+
+}  // namespace
+
+Result<void> register_missing(int userfaultfd, uint64_t start, uint64_t end) {
+  return register_to_fill(userfaultfd, start, end, UFFDIO_REGISTER_MODE_MISSING);
+}
+
+Result<void> register_lazy(int userfaultfd, uint64_t start, uint64_t end) {
+  return register_to_fill(userfaultfd, start, end, UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP);
 }
 
 Result<uint64_t> put_page_contents(int userfaultfd, uint64_t address, std::span<const std::byte> contents) {
@@ -62,6 +83,14 @@ Result<uint64_t> put_page_contents(int userfaultfd, uint64_t address, std::span<
     if (problem != EAGAIN) return std::unexpected(Error{fmt::format("fill memory at {:x} (UFFDIO_COPY)", address + done), problem});
   }
   return done;
+}
+
+Result<void> count_as_unwritten(int userfaultfd, uint64_t start, uint64_t end) {
+  uffdio_writeprotect request{};
+  request.range = {start, end - start};
+  request.mode = UFFDIO_WRITEPROTECT_MODE_WP;
+  if (ioctl(userfaultfd, UFFDIO_WRITEPROTECT, &request) == 0) return {};
+  return system_error(fmt::format("begin to track writes to {:x}-{:x} (UFFDIO_WRITEPROTECT)", start, end));
 }
 
 Result<Fd> read_fork_event(int userfaultfd) {

@@ -27,6 +27,9 @@ bool can_be_put(const Mapping& mapping) {
   return mapping.special() == Mapping::kOrdinary && mapping.inode() == 0 && (mapping.flags() & (vm::kMayShare | vm::kHugePage | vm::kHugePageTable)) == 0;
 }
 
+/// What the kernel does not say of a change to memory (here: MADV_WIPEONFORK at a fork) must not matter.
+bool can_be_lazy(const Mapping& mapping) { return can_be_put(mapping) && (mapping.flags() & (vm::kLocked | vm::kWipeOnFork)) == 0; }
+
 /// A bare process whose pages are being filled in.
 class FilledSpace {
  public:
@@ -78,9 +81,53 @@ class FilledSpace {
   std::vector<PageRange> anonymous_;
 };
 
+Result<void> add_lazy(BareProcess& process, const posix::AddressSpace& wanted, uint64_t vdso_syscall_offset, memory::LazyFill& lazy) {
+  Fd userfaultfd = TRY(open_remote_userfaultfd(process.leader, process.host_pid, process.vdso, process.vdso + vdso_syscall_offset, FaultsOf::everybody));
+  TRY(enable_lazy_filling(userfaultfd.get()));
+  std::vector<memory::LazyFill::Range> ranges;
+  for (const Mapping& mapping : wanted.mappings()) {
+    if (can_be_lazy(mapping)) ranges.push_back({mapping.start(), mapping.end()});
+  }
+  std::ranges::sort(ranges, {}, &memory::LazyFill::Range::start);
+  return lazy.add(process.record->address_space(), std::move(userfaultfd), ranges);
+}
+
+Result<void> fill_mapping(const BareProcess& process, const Mapping& mapping, posix::RestoreContext& context) {
+  constexpr uint64_t kChunkPages = 256;
+  const store::SpaceId space = process.record->address_space();
+  const AlignedBytes buffer = allocate_aligned(kChunkPages * kPageSize);
+  if (buffer == nullptr) return failure("out of memory");
+  for (const auto& run : context.view.runs(space, mapping.start() / kPageSize, (mapping.end() - mapping.start()) / kPageSize)) {
+    for (uint64_t page = run.first; page < run.first + run.count; page += kChunkPages) {
+      const uint64_t count = std::min(kChunkPages, run.first + run.count - page);
+      if (auto read = context.view.read(space, page, count, buffer.get()); !read) {
+        context.damage = read.error();
+        return read;
+      }
+      TRY(write_memory(process.memory.get(), page * kPageSize, std::span(buffer.get(), count * kPageSize)));
+    }
+  }
+  return {};
+}
+
+Result<void> begin_lazy(const std::map<int, std::unique_ptr<BareProcess>>& processes, posix::RestoreContext& context, uint64_t vdso_syscall_offset,
+                        memory::LazyFill& lazy) {
+  for (const auto& [pid, process] : processes) {
+    if (process->record->zombie()) continue;
+    const auto& wanted = *TRY(context.tree.address_space(process->record->address_space()));
+    TRY(add_lazy(*process, wanted, vdso_syscall_offset, lazy));
+    for (const Mapping& mapping : wanted.mappings()) {
+      if (!can_be_lazy(mapping)) TRY(fill_mapping(*process, mapping, context));
+    }
+  }
+  return lazy.begin(context.init.init_pid());
+}
+
 }  // namespace
 
-Result<void> fill_private_pages(const std::map<int, std::unique_ptr<BareProcess>>& processes, posix::RestoreContext& context, uint64_t vdso_syscall_offset) {
+Result<void> fill_private_pages(const std::map<int, std::unique_ptr<BareProcess>>& processes, posix::RestoreContext& context, uint64_t vdso_syscall_offset,
+                                memory::LazyFill* lazy) {
+  if (lazy != nullptr) return begin_lazy(processes, context, vdso_syscall_offset, *lazy);
   std::map<store::SpaceId, FilledSpace> filled;
   std::vector<store::SpaceId> spaces;
   for (const auto& [pid, process] : processes) {

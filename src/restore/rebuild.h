@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "memory/lazy_fill.h"
 #include "posix/restore_context.h"
 #include "restore/task_builder.h"
 
@@ -18,8 +19,10 @@ Result<void> clear_address_space(BareProcess& process, const posix::AddressSpace
 /// Maps what was mapped, sets the mm's fields. Needs clear_address_space.
 Result<void> map_address_space(BareProcess& process, posix::RestoreContext& context);
 
-/// Fills in the private pages of all processes, as the checkpoint has them. What fails for the store's sake is noted as the context's damage.
-Result<void> fill_private_pages(const std::map<int, std::unique_ptr<BareProcess>>& processes, posix::RestoreContext& context, uint64_t vdso_syscall_offset);
+/// Fills in the private pages of all processes, as the checkpoint has them; with `lazy`, has them come when they are touched, where that is possible.
+/// What fails for the store's sake is noted as the context's damage.
+Result<void> fill_private_pages(const std::map<int, std::unique_ptr<BareProcess>>& processes, posix::RestoreContext& context, uint64_t vdso_syscall_offset,
+                                memory::LazyFill* lazy);
 
 /// What mappings get when their pages are there: locks, guard pages, keys, seals.
 Result<void> finish_address_space(BareProcess& process, posix::RestoreContext& context);

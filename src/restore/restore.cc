@@ -33,12 +33,13 @@ Result<void> for_each_live(const std::map<int, std::unique_ptr<BareProcess>>& pr
   return {};
 }
 
-Result<void> rebuild_memory(const std::map<int, std::unique_ptr<BareProcess>>& processes, posix::RestoreContext& context, uint64_t offset) {
+Result<void> rebuild_memory(const std::map<int, std::unique_ptr<BareProcess>>& processes, posix::RestoreContext& context, uint64_t offset,
+                            memory::LazyFill* lazy) {
   TRY(for_each_live(processes, [&](BareProcess& process) -> Result<void> {
     TRY(clear_address_space(process, *TRY(context.tree.address_space(process.record->address_space())), offset));
     return map_address_space(process, context);
   }));
-  TRY(fill_private_pages(processes, context, offset));
+  TRY(fill_private_pages(processes, context, offset, lazy));
   return for_each_live(processes, [&](BareProcess& process) -> Result<void> {
     TRY(finish_address_space(process, context));
     return create_threads(process, context);
@@ -180,7 +181,7 @@ Result<void> let_leader_exit(BareProcess& process, uint64_t offset) {
 
 }  // namespace
 
-Result<RebuiltGroup> RebuiltGroup::build(posix::RestoreContext& context) {
+Result<RebuiltGroup> RebuiltGroup::build(posix::RestoreContext& context, memory::LazyFill* lazy) {
   const uint64_t offset = TRY(find_vdso_syscall_offset());
   TRY(posix::check_vdso(*TRY(context.tree.group())));
   TRY(enter_ipc_namespace(context.init.init_pid()));
@@ -192,7 +193,7 @@ Result<RebuiltGroup> RebuiltGroup::build(posix::RestoreContext& context) {
     if (process->record->zombie()) TRY(end_zombie(*process, offset));
     else if (process->record->stopped()) TRY(stop_again(group.tree_, *process, offset));
   }
-  TRY(rebuild_memory(group.processes(), context, offset));
+  TRY(rebuild_memory(group.processes(), context, offset, lazy));
   return group;
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/result.h"
+#include "memory/lazy_fill.h"
 #include "posix/restore_context.h"
 #include "restore/task_builder.h"
 
@@ -16,7 +17,8 @@ class RebuiltGroup {
  public:
   /// Makes every process of the context's checkpoint anew below the context's init, in this OS thread (which becomes their tracer): the
   /// tree, its threads, and all memory with the contents that the checkpoint has. What is written to memory later is written by finish().
-  static Result<RebuiltGroup> build(posix::RestoreContext& context);
+  /// With `lazy`, private memory gets its contents from that.
+  static Result<RebuiltGroup> build(posix::RestoreContext& context, memory::LazyFill* lazy);
   /// Rebuilds everything else, down to the registers.
   Result<void> finish();
   std::map<int, std::unique_ptr<BareProcess>>& processes() { return tree_.processes(); }

@@ -63,8 +63,11 @@ class BulkRead {
     }
   }
 
-  Result<void> run() {
-    const size_t threads = std::min<size_t>(std::clamp(std::thread::hardware_concurrency() * kThreadsPerProcessor, 1u, kThreadsMax), batches_.size());
+  Result<void> run(View::Pace pace) {
+    const unsigned threads_wanted = std::clamp(std::thread::hardware_concurrency() * kThreadsPerProcessor, 1u, kThreadsMax);
+    const size_t threads = pace == View::Pace::considerate ? 1 : std::min<size_t>(threads_wanted, batches_.size());
+    // The log grows at its end.
+    if (pace == View::Pace::considerate) std::ranges::reverse(batches_);
     {
       std::vector<std::jthread> others;
       for (size_t i = 1; i < threads; ++i) others.emplace_back([this] { work(); });
@@ -136,8 +139,8 @@ class BulkRead {
 }  // namespace
 
 Result<void> read_all(const Index& index, std::span<const SpaceId> spaces, const PageReader& reader,
-                      const std::function<Result<void>(std::span<const View::Extent>)>& take) {
-  return BulkRead(wanted_pages(index, spaces), reader, take).run();
+                      const std::function<Result<void>(std::span<const View::Extent>)>& take, View::Pace pace) {
+  return BulkRead(wanted_pages(index, spaces), reader, take).run(pace);
 }
 
 }  // namespace perdure::store

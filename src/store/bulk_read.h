@@ -10,9 +10,9 @@
 
 namespace perdure::store {
 
-/// Reads and checks all pages of `spaces` in large reads, in several threads, each of which calls take() with what it has read. Ends at the first
+/// Reads and checks all pages of `spaces` in large reads, at that pace, in threads, each of which calls take() with what it has read. Ends at the first
 /// error, be it take()'s.
 Result<void> read_all(const Index& index, std::span<const SpaceId> spaces, const PageReader& reader,
-                      const std::function<Result<void>(std::span<const View::Extent>)>& take);
+                      const std::function<Result<void>(std::span<const View::Extent>)>& take, View::Pace pace);
 
 }  // namespace perdure::store

@@ -60,7 +60,12 @@ class View {
   };
   /// Reads all pages of `spaces`, with every checksum verified, in whatever order is fastest and in several threads; each calls take() with what it
   /// has read. Ends at the first error, be it take()'s.
-  virtual Result<void> read_all(std::span<const SpaceId> spaces, const std::function<Result<void>(std::span<const Extent>)>& take) const = 0;
+  enum class Pace : uint8_t {
+    fast,
+    considerate,  ///< one thread; what was written last comes first
+  };
+  virtual Result<void> read_all(std::span<const SpaceId> spaces, const std::function<Result<void>(std::span<const Extent>)>& take,
+                                Pace pace = Pace::fast) const = 0;
   /// Reads and checks all pages of `spaces`.
   Result<void> verify(std::span<const SpaceId> spaces) const {
     return read_all(spaces, [](std::span<const Extent>) { return Result<void>(); });

@@ -60,8 +60,8 @@ class IndexView : public View {
     return entry ? std::optional(entry->hash) : std::nullopt;
   }
 
-  Result<void> read_all(std::span<const SpaceId> spaces, const std::function<Result<void>(std::span<const Extent>)>& take) const override {
-    auto done = store::read_all(index_, spaces, reader_, take);
+  Result<void> read_all(std::span<const SpaceId> spaces, const std::function<Result<void>(std::span<const Extent>)>& take, Pace pace) const override {
+    auto done = store::read_all(index_, spaces, reader_, take, pace);
     if (!done) return std::unexpected(std::move(done).error().in(fmt::format("epoch {}", info_.epoch)));
     return {};
   }

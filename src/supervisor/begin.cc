@@ -11,6 +11,7 @@
 
 #include "linux/process.h"
 #include "linux/pseudo_terminal.h"
+#include "posix/blocked_syscall.h"
 #include "restore/restore.h"
 #include "supervisor/group_directory.h"
 #include "supervisor/internal.h"
@@ -79,6 +80,14 @@ bool root_lives(const posix::ObjectTree& tree) {
   return group && std::ranges::any_of(tree.objects(), [&](const auto& entry) {
     const posix::Object& object = entry.second;
     return object.has_process() && object.process().pid() == (*group)->root_pid() && !object.process().zombie();
+  });
+}
+
+/// Whether sleepers wait with a timeout that is to be kept for them, which is to be known before they run.
+bool imposes_deadlines(const posix::ObjectTree& tree) {
+  return std::ranges::any_of(tree.objects(), [](const auto& entry) {
+    const posix::Object& object = entry.second;
+    return object.has_thread() && object.thread().has_blocked() && object.thread().blocked().remaining_ns() >= 0 && posix::has_socket_timeout(object.thread());
   });
 }
 
@@ -269,14 +278,30 @@ Result<void> Supervisor::start_program(store::Store& store) {
 }
 
 /// `damage`: what the epoch lacks, where it cannot be restored for that.
-Result<void> Supervisor::restore_epoch(store::Store& store, const store::View& view, const posix::ObjectTree& tree, std::optional<Error>& damage) {
+Result<void> Supervisor::restore_epoch(store::Store& store, std::unique_ptr<store::View> owned_view, posix::ObjectTree owned_tree,
+                                       std::optional<Error>& damage) {
+  const store::View& view = *owned_view;
+  const posix::ObjectTree& tree = owned_tree;
   const posix::Group& group = *TRY(tree.group());
   TRY(enter_namespaces(store, GroupClocks{group.monotonic_ns(), group.boottime_ns()}, posix::group_terminal_number(tree)));
   posix::RestoreContext context(tree, view, *init_, streams_);
   context.terminal_master = terminal_ ? terminal_->master() : -1;
-  auto built = restore::RebuiltGroup::build(context);
+  auto fill = options_.lazy && !imposes_deadlines(tree) ? TRY(memory::LazyFill::create(view)) : nullptr;
+  auto built = restore::RebuiltGroup::build(context, fill.get());
   damage = context.damage;
   auto rebuilt = TRY(std::move(built));
+  root_pid_ = group.root_pid();
+  if (fill) {
+    TRY(rebuilt.finish());
+    TRY(go_back_to(store, view.info().epoch));
+    TRY(rebuilt.resume());
+    fill->fill_rest();
+    lazy_.emplace(std::move(owned_view), std::move(owned_tree), std::move(fill));
+    TRY(begin_capture());
+    capturer_->note_restored_inodes(context.made_inodes());
+    capturer_->set_root_pid(root_pid_);
+    return {};
+  }
   TRY(begin_capture());
   std::vector<capture::Capturer::RestoredProcess> processes;
   for (auto& [pid, process] : rebuilt.processes()) {
@@ -287,7 +312,6 @@ Result<void> Supervisor::restore_epoch(store::Store& store, const store::View& v
   TRY(rebuilt.finish());
   TRY(go_back_to(store, view.info().epoch));
   capturer_->note_restored_inodes(context.made_inodes());
-  root_pid_ = group.root_pid();
   capturer_->set_root_pid(root_pid_);
   return rebuilt.resume();
 }
@@ -312,7 +336,7 @@ Result<void> Supervisor::restore_program(store::Store& store) {
     }
     if (comeback_ && !root_lives(epoch->tree)) continue;
     std::optional<Error> met;
-    auto restored = restore_epoch(store, *epoch->view, epoch->tree, met);
+    auto restored = restore_epoch(store, std::move(epoch->view), std::move(epoch->tree), met);
     if (met) {
       if (!damage) damage = std::move(*met).in(fmt::format("epoch {} is damaged", info->epoch));
       continue;

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "base/clock.h"
+#include "memory/lazy_fill.h"
 #include "posix/wake_watch.h"
 #include "supervisor/attached_group.h"
 #include "supervisor/control.h"
@@ -60,6 +61,7 @@ class Supervisor {
   Result<void> enter_namespaces(store::Store& store, const std::optional<GroupClocks>& clocks, unsigned terminal_number);
   Result<posix::Collector> take_collector();
   Result<void> begin_capture();
+  Result<void> await_memory();
   Result<void> attach_process();
   Result<void> attach_or_leave_nothing(const store::Store& store);
   Result<void> start_program(store::Store& store);
@@ -67,7 +69,7 @@ class Supervisor {
   Result<void> begin_life(store::Store& store);
   Result<void> restore_program(store::Store& store);
   Result<void> come_back(store::Store& store);
-  Result<void> restore_epoch(store::Store& store, const store::View& view, const posix::ObjectTree& tree, std::optional<Error>& damage);
+  Result<void> restore_epoch(store::Store& store, std::unique_ptr<store::View> owned_view, posix::ObjectTree owned_tree, std::optional<Error>& damage);
   Result<int> loop();
   bool rest();
   bool hear_from_init();
@@ -113,6 +115,13 @@ class Supervisor {
   std::shared_future<Result<void>> ended_ = end_.get_future().share();
   std::unique_ptr<GroupTerminal> terminal_;
   std::array<int, 3> streams_{0, 1, 2};  ///< what the program gets; borrowed
+  /// A restore of which not all memory is there yet: no checkpoint is taken until it is.
+  struct LazyRestore {
+    std::unique_ptr<store::View> view;
+    posix::ObjectTree tree;
+    std::unique_ptr<memory::LazyFill> fill;
+  };
+  std::optional<LazyRestore> lazy_;              ///< outlives the group
   std::optional<GroupInit> init_;                ///< absent when attached
   std::unique_ptr<AttachedGroup> attached_;
   std::future<Result<posix::Collector>> collector_;  ///< being made in a thread of its own, until it is the capturer's

@@ -21,13 +21,18 @@ std::unexpected<Error> Supervisor::detached() const {
   return failure(fmt::format("group '{}' was detached: it takes no more checkpoints", options_.name));
 }
 
-/// What fails because of the moment (vfork, a crowd that comes and goes) is tried again, while the group and its periods go on.
+/// What fails because of the moment (vfork, a crowd that comes and goes) is tried again, while the group and its periods go on. Before all of a group's
+/// memory is there, nothing is tried.
 void Supervisor::serve_requests() {
   constexpr int64_t kPatienceNs = kNanosecondsPerSecond;
   constexpr int kAttemptsMin = 20;  // a loaded machine may pass the time without a try
   constexpr int64_t kStepNs = 1'000'000;
   const int64_t begin_ns = monotonic_ns();
   if (begin_ns < serve_ns_) return;
+  if (lazy_) {
+    serve_ns_ = begin_ns + kStepNs;
+    return;
+  }
   for (CheckpointRequest& request : std::exchange(waiting_, {})) {
     if (request.attempts++ == 0) request.tried_since_ns = begin_ns;
     auto taken = detached_ ? detached() : checkpoint_now(request.label);

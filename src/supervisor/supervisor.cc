@@ -61,7 +61,7 @@ Result<int> Supervisor::run() {
 
 /// Sleeps the group? Then so do we, until one of its tasks wakes. True when the watch is set.
 bool Supervisor::rest() {
-  if (!watch_ || idle_periods_ < kIdlePeriodsBeforeRest) return false;
+  if (!watch_ || lazy_ || idle_periods_ < kIdlePeriodsBeforeRest) return false;
   // Whether what is under way goes well is told in this thread.
   if (const auto written = writer_->status(); written.durable != written.submitted) return false;
   if (!watch_->arm()) {
@@ -79,7 +79,8 @@ Result<int> Supervisor::loop() {
   for (;;) {
     const int64_t now_ns = monotonic_ns();
     if (now_ns >= next_ns) {
-      if (detached_) TRY(capturer_->look());
+      if (lazy_) TRY(await_memory());
+      if (detached_ || lazy_) TRY(capturer_->look());
       else if (disk_behind_ = !writer_->has_room(); !disk_behind_) take_checkpoint();
       else status_report();
       if (!capturer_->group_alive()) {
@@ -131,6 +132,19 @@ Result<int> Supervisor::loop() {
     if (root_status_ && wanted[0].revents != 0 && init_) next_ns = monotonic_ns();
   }
   return root_status_.value_or(0);
+}
+
+/// What comes of a lazy restore.
+Result<void> Supervisor::await_memory() {
+  if (auto error = lazy_->fill->error()) {
+    return std::unexpected(std::move(*error).in(fmt::format("memory of group '{}' cannot be read, and the group is ended (try it without --lazy)", options_.name)));
+  }
+  if (!lazy_->fill->is_filled()) return {};
+  const auto taken = detached_ ? Result<void>() : capturer_->take_over_running(*lazy_->view, lazy_->tree, *lazy_->fill);
+  // What is in the way may pass.
+  if (!taken) note_failure(taken.error());
+  else lazy_.reset();
+  return {};
 }
 
 /// The capture may see that the group is gone before the shepherd's word of how it ended has been read.

@@ -23,6 +23,7 @@ struct RunOptions {
   bool audit = false;
   bool strict = false;               ///< end the program when it cannot be persisted
   bool survive_supervisor = false;   ///< --on-supervisor-exit continue
+  bool lazy = false;                 ///< a restored program runs before all of its memory is there; not with survive_supervisor
   bool resume_crashed = false;       ///< --on-crash resume
   std::set<std::string> disabled_kinds;
   bool detach = false;               ///< standard streams: nothing to read, and output to a file of the group's directory

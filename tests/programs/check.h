@@ -8,7 +8,7 @@
 //   // timeout: SECONDS            for one run of it, where 30 are not enough
 //   // downtime: SECONDS           how long the runner waits between the kill and the resume; the file "go" says it too (0 without a kill)
 //   // terminal: yes               its standard input is a terminal, which controls it
-//   // not-in: MODE (reason)       a mode of the runner (alone, plain, audit, reboot) that cannot apply to it
+//   // not-in: MODE (reason)       a mode of the runner (alone, plain, audit, reboot, lazy) that cannot apply to it
 // It sets something up, calls one of the checkpoint functions (the runner then takes a checkpoint, kills everything and runs the
 // same command again), looks at itself, and exits 0, or 1 with what differed on stderr, or 77 where the machine lacks what it needs.
 // argv[1] is a scratch directory of mode 0777 below directories that anyone may search.

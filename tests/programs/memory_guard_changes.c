@@ -1,6 +1,7 @@
 // Guard markers that come and go between checkpoints are known as they are at the last, those of pages never touched too.
 // covers: mappings, memory-private
 // rounds: 2
+// not-in: lazy (the kernel does not say that guard pages are put over memory which is still to come)
 #include "check.h"
 
 enum { kPageSize = 4096, kPages = 12, kGuardInstall = 102, kGuardRemove = 103 };
