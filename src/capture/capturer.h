@@ -126,6 +126,12 @@ class Capturer {
   struct MappedInode;
   struct MemoryInode;
   struct PausedState;
+  struct KnownThread {
+    const posix::ThreadRecord* read;   ///< in `last_tasks_`
+    posix::BlockedCall call;
+    posix::ObjectId descriptor_table;  ///< its own; 0: that of its process
+    bool can_be_kept;                  ///< its record depends on nothing else
+  };
   using Records = std::map<posix::ObjectId, posix::Object>;
 
   Capturer(Options options, posix::Collector collector, SeizePatience patience);
@@ -187,6 +193,7 @@ class Capturer {
   Result<void> build_records(PausedState& state);
   void bring_inside(posix::Process& process, const std::set<int>& pids) const;
   Result<void> build_tasks(PausedState& state);
+  bool keep_thread(posix::ObjectId id, uint64_t task, const KnownThread& now, PausedState& state);
   Result<void> check_terminals(const PausedState& state) const;
   void read_terminal(posix::Group& group, const PausedState& state) const;
   Result<void> take_pages(Space& space, memory::ReadPages pages, PausedState& state);
@@ -274,6 +281,8 @@ class Capturer {
   Sleeps sleeps_;
   std::map<posix::ObjectId, posix::Object> inodes_;  ///< those met in the last epoch
   std::set<posix::ObjectId> inodes_looked_at_;       ///< those of them that may differ from last_records_
+  posix::TaskTable last_tasks_;  ///< as of the last checkpoint
+  std::unordered_map<uint64_t, KnownThread> known_threads_;  ///< by task address, likewise
   std::unordered_map<uint64_t, KnownFile> known_files_;    ///< by file address
   std::unordered_map<uint64_t, KnownTable> known_tables_;  ///< by files_struct address
   uint64_t attempt_ = 0;  ///< their number

@@ -74,6 +74,7 @@ struct Capturer::PausedState {
   };
   std::vector<CapturedFile> captured_files;  ///< open files whose records are new
   std::vector<const KnownFile*> kept_epolls;
+  std::unordered_map<uint64_t, KnownThread> known_threads;  ///< by task address
   std::map<uint64_t, std::vector<KnownFile*>> table_files;  ///< by files_struct address: those of `tables`
   std::map<posix::ObjectId, std::string> links;  ///< where those were met
 

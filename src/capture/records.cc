@@ -2,6 +2,9 @@
 #include <fmt/format.h>
 #include <sys/utsname.h>
 
+#include <cstring>
+#include <tuple>
+
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "capture/internal.h"
@@ -90,6 +93,20 @@ Result<posix::ObjectId> Capturer::executable_of(const posix::AddressSpaceRecord&
   return found;
 }
 
+/// Whether a thread's record of the last epoch is right: it has not run, and nobody has changed it.
+bool Capturer::keep_thread(posix::ObjectId id, uint64_t task, const KnownThread& now, PausedState& state) {
+  state.known_threads.emplace(task, now);
+  const auto found = known_threads_.find(task);
+  if (found == known_threads_.end() || !now.can_be_kept || !found->second.can_be_kept) return false;
+  const KnownThread& last = found->second;
+  const uint32_t size = now.read->brief.header.size;
+  const bool is_same = last.read == now.read || (last.read->brief.header.size == size && std::memcmp(last.read, now.read, size) == 0);
+  const auto figures = [](const posix::BlockedCall& call) { return std::tuple(call.number, call.remaining_ns, call.done, call.ahead_bytes); };
+  if (!is_same || last.descriptor_table != now.descriptor_table || figures(last.call) != figures(now.call)) return false;
+  state.kept.insert(id);
+  return true;
+}
+
 Result<void> Capturer::build_tasks(PausedState& state) {
   host_pids_.clear();
   const auto main_tables = posix::main_tables(state.tasks);
@@ -105,14 +122,18 @@ Result<void> Capturer::build_tasks(PausedState& state) {
     if (is_scaffold(brief) || (is_dead(brief) && !leader_exited)) continue;
     const auto* credentials = state.tasks.credentials.find(brief.credentials);
     if (credentials == nullptr) return failure(fmt::format("thread {}: its credentials could not be read", brief.tid));
-    const auto call = state.calls.find(brief.task);
-    auto record = TRY(posix::thread_record(*thread, *credentials, call == state.calls.end() ? posix::BlockedCall{} : call->second));
+    const auto called = state.calls.find(brief.task);
+    const posix::BlockedCall call = called == state.calls.end() ? posix::BlockedCall{} : called->second;
+    const bool has_own_table = brief.files != 0 && main_tables.at(brief.signal) != brief.files;
+    const posix::ObjectId own_table = has_own_table ? identities_.of(ObjectKind::descriptor_table, brief.files) : 0;
+    const posix::ObjectId id = identities_.of(ObjectKind::thread, brief.task, brief.start_boottime_ns);
+    const bool can_be_kept = !leader_exited && brief.pending_signals == 0 && !call.entered;
+    if (keep_thread(id, brief.task, {thread, call, own_table, can_be_kept}, state)) continue;
+    auto record = TRY(posix::thread_record(*thread, *credentials, call));
     posix::add_pending_signals(state.tasks, brief.task, record.mutable_pending());
     if (leader_exited) posix::forget_user_memory(record);
-    if (brief.files != 0 && main_tables.at(brief.signal) != brief.files) {
-      record.set_descriptor_table(identities_.of(ObjectKind::descriptor_table, brief.files));
-    }
-    *state.records[identities_.of(ObjectKind::thread, brief.task, brief.start_boottime_ns)].mutable_thread() = std::move(record);
+    if (own_table != 0) record.set_descriptor_table(own_table);
+    *state.records[id].mutable_thread() = std::move(record);
   }
   std::set<int> pids;
   for (const auto& [signal, leader] : leaders) pids.insert(static_cast<int>(leader->brief.tgid));

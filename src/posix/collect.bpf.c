@@ -18,9 +18,13 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 static __always_inline int put_brief(struct Pass *pass, uint64_t task_address) {
+  struct task_struct *task = KERNEL(task_struct, task_address);
   struct ThreadBrief *brief = begin_record(pass, sizeof(*brief), 0);
   if (!brief) return 0;
-  fill_brief(pass, KERNEL(task_struct, task_address), brief);
+  if (is_as_told(kToldBriefly, pass->request->memory, task_address, mix(state_signature(task), mm_sequence(task->mm)))) {
+    return put_same_thread(pass, (struct SameThreadRecord *)brief, task_address);
+  }
+  fill_brief(pass, task, brief);
   finish_record(pass, &brief->header, kThreadBriefRecord, sizeof(*brief));
   return 1;
 }

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <utility>
 #include <functional>
+#include <unordered_set>
 
 #include "base/clock.h"
 #include "linux/bpf_symbols.h"
@@ -36,7 +37,6 @@ const Record& as(const RecordHeader& header) {
 
 void sort_record(const RecordHeader& header, TaskTable& table) {
   switch (header.kind) {
-    case kThreadRecord: table.threads.push_back(&as<ThreadRecord>(header)); break;
     case kPendingSignalRecord: table.pending_signals.add(as<PendingSignalRecord>(header)); break;
     case kPosixTimerRecord: table.posix_timers.add(as<PosixTimerRecord>(header)); break;
     case kSemaphoreUndoRecord: table.semaphore_undos.add(as<SemaphoreUndoRecord>(header)); break;
@@ -287,26 +287,82 @@ Result<void> Collector::select_cgroup(uint64_t id) {
 Result<std::vector<ThreadBrief>> Collector::tasks_brief() {
   CollectRequest request = group_;
   request.next = 0;
+  request.memory = memory_;
   std::vector<ThreadBrief> threads;
-  TRY(collect(programs_->tasks_brief, request, "the group's tasks", [&](std::span<const std::byte> chunk) {
-    const auto* first = reinterpret_cast<const ThreadBrief*>(chunk.data());
-    threads.insert(threads.end(), first, first + chunk.size() / sizeof(ThreadBrief));
-  }));
+  threads.reserve(told_briefs_.size());
+  bool is_whole = true;
+  // Both are in the order of the threads' numbers.
+  auto told = told_briefs_.begin();
+  auto read = collect(programs_->tasks_brief, request, "the group's tasks", [&](std::span<const std::byte> chunk) {
+    for (size_t at = 0; at < chunk.size();) {
+      const auto& header = *reinterpret_cast<const RecordHeader*>(&chunk[at]);
+      at += header.size;
+      if (header.kind == kThreadBriefRecord) {
+        threads.push_back(as<ThreadBrief>(header));
+        continue;
+      }
+      told = std::find_if(told, told_briefs_.end(), [&](const auto& brief) { return brief.task == as<SameThreadRecord>(header).task; });
+      if (told != told_briefs_.end()) threads.push_back(*told++);
+      else is_whole = false;
+    }
+  });
+  if (!read || !is_whole) forget_told();
+  TRY(std::move(read));
+  // A thread may leave a cgroup and come back.
+  if (!is_whole) return tasks_brief();
+  told_briefs_ = threads;
   return threads;
 }
 
 Result<TaskTable> Collector::tasks() {
   CollectRequest request = group_;
   request.next = 0;
+  request.memory = memory_;
   request.time_stamp_denied_flag = thread_flags_.time_stamp_denied;
   request.cpuid_denied_flag = thread_flags_.cpuid_denied;
   TaskTable table;
-  TRY(collect(programs_->tasks, request, "the group's tasks", [&](std::span<const std::byte> chunk) {
-    table.records.append(chunk, [&](const RecordHeader& header) { sort_record(header, table); });
-  }));
+  bool is_whole = true;
+  auto read = collect(programs_->tasks, request, "the group's tasks", [&](std::span<const std::byte> chunk) {
+    table.records.append(chunk, [&](const RecordHeader& header) {
+      if (header.kind == kThreadRecord || header.kind == kSameThreadRecord) is_whole &= add_thread(header, table);
+      else sort_record(header, table);
+    });
+  });
+  if (!read || !is_whole) forget_told();
+  TRY(std::move(read));
+  // A thread may leave a cgroup and come back.
+  if (!is_whole) return tasks();
   seal(table);
+  if (told_threads_.size() > table.threads.size()) {
+    const std::unordered_set<const ThreadRecord*> present(table.threads.begin(), table.threads.end());
+    std::erase_if(told_threads_, [&](const auto& told) { return !present.contains(told.second.get()); });
+  }
   TRY(add_task_lists(table));
   return table;
+}
+
+/// What is told of a thread is kept for as long as it may be said to be the same. False where it was not kept.
+bool Collector::add_thread(const RecordHeader& header, TaskTable& table) {
+  std::shared_ptr<const ThreadRecord> thread;
+  if (header.kind == kSameThreadRecord) {
+    const auto told = told_threads_.find(as<SameThreadRecord>(header).task);
+    if (told == told_threads_.end()) return false;
+    thread = told->second;
+  } else {
+    std::shared_ptr<std::byte[]> bytes = std::make_shared_for_overwrite<std::byte[]>(header.size);
+    std::memcpy(bytes.get(), &header, header.size);
+    thread = std::shared_ptr<const ThreadRecord>(bytes, reinterpret_cast<const ThreadRecord*>(bytes.get()));
+    told_threads_[thread->brief.task] = thread;
+  }
+  table.threads.push_back(thread.get());
+  table.owners.push_back(std::move(thread));
+  return true;
+}
+
+void Collector::forget_told() {
+  ++memory_;
+  told_threads_.clear();
+  told_briefs_.clear();
 }
 
 /// What tasks have in any number is read one by one, of those that have some.

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/fd.h"
@@ -42,7 +43,8 @@ namespace perdure::posix {
 /// Every thread of a group and what the threads share. Pointers lead into `records`. Move only.
 struct TaskTable {
   Records records;
-  std::vector<const ThreadRecord*> threads;  ///< in the order of their numbers
+  std::vector<const ThreadRecord*> threads;  ///< in the order of their numbers; one that did not change since an earlier table is the one of that table
+  std::vector<std::shared_ptr<const ThreadRecord>> owners;  ///< of `threads`
   OwnedRecords<PendingSignalRecord, &PendingSignalRecord::owner, &PendingSignalRecord::entry> pending_signals;  ///< by ThreadBrief::task or ::signal
   OwnedRecords<PosixTimerRecord, &PosixTimerRecord::signal, &PosixTimerRecord::timer> posix_timers;
   OwnedRecords<SemaphoreUndoRecord, &SemaphoreUndoRecord::undo_list, &SemaphoreUndoRecord::undo> semaphore_undos;
@@ -140,6 +142,8 @@ class Collector {
 
   /// Every thread, zombies included, in the order of their numbers; a few hundred nanoseconds each.
   Result<std::vector<ThreadBrief>> tasks_brief();
+  /// Forgets what was told of threads: what is read next is read anew, whatever it was.
+  void forget_told();
   /// Every thread with all of its state, and the objects they share.
   Result<TaskTable> tasks();
   /// The open files of a process, given by its number (any of its threads') in the caller's PID namespace.
@@ -182,6 +186,7 @@ class Collector {
   template <typename Take>
   Result<void> collect(int program, CollectRequest request, const char* what, Take take);
   CollectRequest process_request(pid_t host_pid);
+  bool add_thread(const RecordHeader& header, TaskTable& table);
   Result<void> add_task_lists(TaskTable& table);
   Result<KernelStack> kernel_stack_of(const ThreadRecord& thread);
   Result<std::span<const std::byte>> read_kernel_memory(uint64_t address, size_t size);
@@ -197,6 +202,9 @@ class Collector {
   std::map<uint64_t, std::string> restart_functions_;
   std::optional<LandlockSlot> landlock_;
   CollectRequest group_{};
+  uint64_t memory_ = 1;  ///< CollectRequest::memory
+  std::unordered_map<uint64_t, std::shared_ptr<const ThreadRecord>> told_threads_;  ///< by task address
+  std::vector<ThreadBrief> told_briefs_;  ///< in the order of their numbers
   Fd namespace_;
 };
 

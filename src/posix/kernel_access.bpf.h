@@ -78,6 +78,9 @@ static __always_inline void fetch_ahead(uint64_t address) {
 #define ADDRESS(pointer, field) \
   word_at((uint64_t)(pointer) + __builtin_preserve_field_info((pointer)->field, BPF_FIELD_BYTE_OFFSET))
 
+/// The same of a field that some kernels or configurations lack; 0 there.
+#define ADDRESS_OR_ZERO(pointer, field) (bpf_core_field_exists((pointer)->field) ? ADDRESS(pointer, field) : 0)
+
 /// `size`, at most `limit`, in a form that the verifier can follow: the compiler must not compare one copy and use another.
 static __always_inline uint64_t at_most(uint64_t size, uint64_t limit) {
   asm volatile("" : "+r"(size));

@@ -46,6 +46,13 @@ enum RecordKind {
   kTerminalInputRecord,
   kFilePathRecord,
   kDirectoryWatchRecord,
+  kSameThreadRecord,  ///< struct SameThreadRecord
+};
+
+/// A thread of which nothing has changed since it was last told by the same program.
+struct SameThreadRecord {
+  struct RecordHeader header;
+  uint64_t task;
 };
 
 enum CollectorLimits {
@@ -89,6 +96,7 @@ struct CollectRequest {
   uint64_t result;             ///< out: a single value; mappings: the sequence of their lock at the start
   uint64_t page_structures;    ///< where the array of struct page begins (vmemmap)
   uint64_t page_contents;      ///< where the direct mapping of physical memory begins
+  uint64_t memory;             ///< tells what this reader was told before from what others were
   uint64_t time_stamp_denied_flag, cpuid_denied_flag;  ///< bits of a thread's flags; 0 where there is no such
 };
 

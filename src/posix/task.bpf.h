@@ -117,6 +117,7 @@ struct PendingSignalRecord {
 
 #ifdef __bpf__
 #include "posix/output.bpf.h"
+#include "posix/told_thread.bpf.h"
 
 enum {
   kPendingSignalLimit = 32768,
@@ -196,8 +197,7 @@ static __always_inline void fill_brief(struct Pass *pass, struct task_struct *ta
   brief->flags = task->flags;
   brief->ptrace = task->ptrace;
   brief->on_cpu = task->on_cpu;
-  // Since Linux 6.12 a sleeper may stay on the run queue for a while, marked as delayed.
-  brief->runnable = task->on_cpu || (task->on_rq && !FIELD_OR_ZERO(task, se.sched_delayed));
+  brief->runnable = is_runnable(task);
   brief->cpu = FIELD_OR_ZERO(task, thread_info.cpu);
   brief->mm_lock_seq = mm_sequence(mm);
 }
@@ -357,12 +357,66 @@ static __always_inline bool put_pending_signals(struct Pass *pass, struct sigpen
   return false;
 }
 
+/// Of what others can change in a thread that sleeps, and put_thread() tells. (Global, so that the verifier looks at it once.)
+__noinline uint64_t thread_signature(uint64_t task_address, uint64_t flags) {
+  struct task_struct *task = KERNEL(task_struct, task_address);
+  uint64_t sum = state_signature(task);
+  sum = mix(sum, ADDRESS(task, real_cred));
+  sum = mix(sum, ADDRESS(task, real_parent));
+  sum = mix(sum, ADDRESS(task, parent));
+  bool signals_otherwise = task->exit_signal >= 0 && task->exit_signal != kChildSignal;
+  sum = mix(sum, (uint32_t)task->exit_signal | (uint64_t)(signals_otherwise && task->parent_exec_id != task->real_parent->self_exec_id) << 32);
+  sum = mix(sum, task->pdeath_signal);
+  sum = mix(sum, task->atomic_flags);
+  sum = mix(sum, task->policy | (uint64_t)task->static_prio << 32);
+  sum = mix(sum, task->rt_priority | (uint64_t)task->nr_cpus_allowed << 32);
+  uint32_t words = bpf_core_field_size(task->cpus_mask) / sizeof(uint64_t);
+  for (uint32_t word = 0; word < kCpuMaskWords; word++) {
+    if (word < words) sum = mix(sum, word_at((uint64_t)&task->cpus_mask + word * sizeof(uint64_t)));
+  }
+  sum = mix(sum, BPF_CORE_READ_BITFIELD(task, sched_reset_on_fork) | (uint64_t)task->dl.flags << 32);
+  sum = mix(sum, task->dl.dl_runtime);
+  sum = mix(sum, task->dl.dl_deadline);
+  sum = mix(sum, task->dl.dl_period);
+  sum = mix(sum, FIELD_OR_ZERO(task, se.custom_slice) ? FIELD_OR_ZERO(task, se.slice) : 0);
+  sum = mix(sum, utilization_clamp(task, 0) | (uint64_t)utilization_clamp(task, 1) << 32);
+  sum = mix(sum, FIELD_OR_ZERO(task, core_cookie));
+  sum = mix(sum, ADDRESS_OR_ZERO(task, user_cpus_ptr));
+  uint64_t io = ADDRESS_OR_ZERO(task, io_context);
+  sum = mix(sum, io);
+  if (io) sum = mix(sum, KERNEL(io_context, io)->ioprio);
+  sum = mix(sum, task->timer_slack_ns);
+  sum = mix(sum, task->default_timer_slack_ns);
+  sum = mix(sum, FIELD_OR_ZERO(task, posix_cputimers.timers_active));
+  sum = mix(sum, word_at((uint64_t)&task->comm));
+  sum = mix(sum, word_at((uint64_t)&task->comm + sizeof(uint64_t)));
+  sum = mix(sum, FIELD_OR_ZERO(task, seccomp.mode) | (uint64_t)FIELD_OR_ZERO(task, seccomp.filter_count.counter) << 32);
+  sum = mix(sum, FIELD_OR_ZERO(task, thread_info.syscall_work));
+  sum = mix(sum, task->thread_info.flags & flags);
+  sum = mix(sum, ADDRESS_OR_ZERO(task, mempolicy));
+  sum = mix(sum, ADDRESS(task, vfork_done));
+  return mix(sum, fpu_of(task->group_leader)->perm.__state_perm);
+}
+
+static __always_inline int put_same_thread(struct Pass *pass, struct SameThreadRecord *record, uint64_t task_address) {
+  record->task = task_address;
+  finish_record(pass, &record->header, kSameThreadRecord, sizeof(*record));
+  return 1;
+}
+
 /// A thread without its pending signals; false when the output is full.
 static __noinline int put_thread(struct Pass *pass, uint64_t task_address) {
   struct task_struct *task = KERNEL(task_struct, task_address);
   struct ThreadRecord *record = begin_record(pass, sizeof(*record), kExtendedStateLimit);
   if (!record) return 0;
+  struct CollectRequest *request = pass->request;
+  uint64_t signature = thread_signature(task_address, request->time_stamp_denied_flag | request->cpuid_denied_flag);
+  if (is_as_told(kToldWhole, request->memory, task_address, signature)) {
+    return put_same_thread(pass, (struct SameThreadRecord *)record, task_address);
+  }
   fill_brief(pass, task, &record->brief);
+  // How far a transfer has come changes while its thread sleeps.
+  if (record->brief.file_wait) forget_told(kToldWhole, task);
   fill_cpu_state(task, record, pass->request->registers_offset);
   fill_signal_state(task, record);
   fill_scheduling(task, record);
