@@ -293,6 +293,17 @@ std::map<posix::ObjectId, int> pending_signals(const ObjectRecords& records) {
   return counts;
 }
 
+/// Whether timers of descriptors have expired between two readings: they go on, too. What the first one kept is not in its records.
+bool has_expired(const ObjectRecords& first, const ObjectRecords& second) {
+  return std::ranges::any_of(second, [&](const auto& entry) {
+    const auto before = first.find(entry.first);
+    if (before == first.end() || !entry.second.open_file().has_timerfd() || !before->second.open_file().has_timerfd()) return false;
+    const auto& now = entry.second.open_file().timerfd();
+    const auto& then = before->second.open_file().timerfd();
+    return now.unread_ticks() != then.unread_ticks() || now.armed() != then.armed();
+  });
+}
+
 }  // namespace
 
 /// Reads the group a second time, as if nothing were known of it, and builds its records as they should be.
@@ -303,6 +314,7 @@ Result<std::shared_ptr<const Audit>> Capturer::audit(StoppedGroup& group, Paused
   // What is kept by them goes on being kept, for the audits to come to tell whether it is right.
   const auto known_files = known_files_;
   auto known_tables = std::exchange(known_tables_, {});
+  auto known_threads = std::exchange(known_threads_, {});
   ++attempt_;
   PausedState again;
   again.now_ns = state.now_ns;
@@ -311,11 +323,12 @@ Result<std::shared_ptr<const Audit>> Capturer::audit(StoppedGroup& group, Paused
   TRY(read_objects(again));
   TRY(take_memory_inodes(again));
   TRY(build_records(again));
-  if (pending_signals(again.records) != pending_signals(state.records)) {
+  if (pending_signals(again.records) != pending_signals(state.records) || has_expired(state.records, again.records)) {
     return passing_failure("a timer expired during the audit", Retry::at_once);
   }
   for (const auto& [address, file] : known_files) known_files_.at(address) = file;
   known_tables_ = std::move(known_tables);
+  known_threads_ = std::move(known_threads);
   --attempt_;
   for (const auto& [mm, space] : spaces_) TRY(audit->pages.add_space(*space->tracked, space->id));
   for (const posix::ObjectId id : again.memory_inodes) TRY(audit->pages.add_inode(memory_inodes_.at(id)->pages.file(), id));
@@ -331,6 +344,7 @@ void Capturer::forget_known() {
   known_directories_.clear();
   known_executables_.clear();
   for (const auto& [id, inode] : inodes_) inodes_looked_at_.insert(id);
+  collector_.forget_told();
   file_systems_.clear();
   socket_options_ = {};
 }
@@ -370,6 +384,8 @@ void Capturer::remember(PausedState& state) {
     if (object.has_inode()) inodes_.insert_or_assign(id, std::move(object));
   }
   inodes_looked_at_.clear();
+  known_threads_ = std::move(state.known_threads);
+  last_tasks_ = std::move(state.tasks);
   for (auto& captured : state.captured_files) {
     captured.file->can_be_kept = captured.can_be_kept;
     captured.file->questions = std::move(captured.questions);

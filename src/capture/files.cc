@@ -35,9 +35,9 @@ bool is_equal(std::span<const std::byte> first, std::span<const std::byte> secon
   return first.size() == second.size() && std::memcmp(first.data(), second.data(), first.size()) == 0;
 }
 
-/// What other files have a part in, or what is added to a record later, is looked at in each epoch.
+/// What other files have a part in, what is added to a record later, and what goes on while the group stands still is looked at in each epoch.
 bool can_be_kept(const posix::FileSource& source) {
-  return source.record.message == 0 && source.record.kind != posix::kTerminalFile && source.table.locks.of(source.record.inode).empty();
+  return source.record.message == 0 && source.record.kind != posix::kTerminalFile && source.record.kind != posix::kTimerfdFile && source.table.locks.of(source.record.inode).empty();
 }
 
 /// Where a path of a file system is mounted, as a process sees it: /proc/PID/mountinfo (proc(5)).
