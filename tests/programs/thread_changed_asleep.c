@@ -33,8 +33,9 @@ static void write_text(const char* path, const char* text) {
 }
 
 /// Some epochs pass, since this thread runs.
-static void run_for_a_while(void) {
-  for (int round = 0; round < 100; ++round) sleep_ms(1);
+static void run_for(int64_t milliseconds) {
+  const int64_t end_ms = monotonic_ms() + milliseconds;
+  while (monotonic_ms() < end_ms) sleep_ms(1);
 }
 
 int main(int argc, char** argv) {
@@ -45,7 +46,7 @@ int main(int argc, char** argv) {
     while (tids[number] == 0) sleep_ms(1);
     wait_asleep_in(getpid(), tids[number], SYS_futex);
   }
-  run_for_a_while();
+  run_for(400);
   char slack[64];
   snprintf(slack, sizeof slack, "/proc/%d/timerslack_ns", tids[kTimerSlack]);
   cpu_set_t one;
@@ -58,7 +59,7 @@ int main(int argc, char** argv) {
   write_text(path_of(tids[kName], "comm"), "renamed");
   MUST(syscall(SYS_ioprio_set, kWhoProcess, tids[kInputOutputPriority], kBestEffort | 3));
   write_text(slack, "123000");
-  run_for_a_while();
+  run_for(100);
   checkpoint_here();
   CHECK_EQUAL(getpriority(PRIO_PROCESS, (id_t)tids[kNice]), 7);
   MUST(sched_getaffinity(tids[kProcessors], sizeof one, &one));
