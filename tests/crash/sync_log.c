@@ -3,9 +3,12 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -38,11 +41,30 @@ int fdatasync(int file) {
   return result;
 }
 
-/// By which epochs are written. The zeros that make room for later ones go by pwrite.
-ssize_t pwritev(int file, const struct iovec* parts, int count, off_t offset) {
-  ssize_t (*const next)(int, const struct iovec*, int, off_t) = (ssize_t(*)(int, const struct iovec*, int, off_t))dlsym(RTLD_NEXT, "pwritev");
+static void tell_of_write(int file) {
   struct stat before = {0};
   fstat(file, &before);
   tell("write", file, &before);
+}
+
+/// By which epochs are written: io_submit, which has no function of its own. The zeros that make room for later ones go by pwrite.
+long syscall(long number, ...) {
+  long (*const next)(long, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+  long arguments[6];
+  va_list list;
+  va_start(list, number);
+  for (int i = 0; i < 6; i++) arguments[i] = va_arg(list, long);
+  va_end(list);
+  if (number == SYS_io_submit) {
+    struct iocb** requests = (struct iocb**)arguments[2];
+    for (long i = 0; i < arguments[1]; i++) tell_of_write((int)requests[i]->aio_fildes);
+  }
+  return next(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+}
+
+/// Where the kernel has no asynchronous writes, and for what such a write left.
+ssize_t pwritev(int file, const struct iovec* parts, int count, off_t offset) {
+  ssize_t (*const next)(int, const struct iovec*, int, off_t) = (ssize_t(*)(int, const struct iovec*, int, off_t))dlsym(RTLD_NEXT, "pwritev");
+  tell_of_write(file);
   return next(file, parts, count, offset);
 }
