@@ -3,9 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
-#include <limits>
 
 namespace perdure {
 
@@ -16,34 +14,27 @@ Result<Fd> open_pagemap(int pid) {
   return fd;
 }
 
-Result<uint64_t> scan_pages_until(int pagemap, uint64_t start, uint64_t end, const PageSelection& selection, size_t region_max,
-                                  std::vector<PageRegion>& regions) {
+Result<void> scan_pages(int pagemap, uint64_t start, uint64_t end, const PageSelection& selection,
+                        std::vector<PageRegion>& regions) {
   std::array<PageRegion, 1024> batch;
   linux_uapi::PagemapScanArguments arguments{};
   arguments.size = sizeof arguments;
   arguments.flags = selection.protect ? linux_uapi::kScanWriteProtectMatching : 0;
   arguments.end = end;
   arguments.regions = reinterpret_cast<uint64_t>(batch.data());
-  arguments.region_count = std::min(batch.size(), region_max);
+  arguments.region_count = batch.size();
   arguments.category_inverted = selection.inverted;
   arguments.category_mask = selection.required;
   arguments.category_anyof_mask = selection.any_of;
   arguments.return_mask = selection.reported;
-  uint64_t position = start;
-  for (size_t count = 0; position < end && count < region_max;) {
+  for (uint64_t position = start; position < end;) {
     arguments.start = position;
     const int found = ioctl(pagemap, linux_uapi::kPagemapScan, &arguments);
     if (found < 0) return system_error(fmt::format("scan pages {:x}-{:x} (PAGEMAP_SCAN)", position, end));
     regions.insert(regions.end(), batch.begin(), batch.begin() + found);
-    if (arguments.walk_end <= position) return end;
+    if (arguments.walk_end <= position) break;
     position = arguments.walk_end;
-    count += static_cast<size_t>(found);
   }
-  return position;
-}
-
-Result<void> scan_pages(int pagemap, uint64_t start, uint64_t end, const PageSelection& selection, std::vector<PageRegion>& regions) {
-  TRY(scan_pages_until(pagemap, start, end, selection, std::numeric_limits<size_t>::max(), regions));
   return {};
 }
 

@@ -29,8 +29,4 @@ Result<Fd> open_pagemap(int pid);
 Result<void> scan_pages(int pagemap, uint64_t start, uint64_t end, const PageSelection& selection,
                         std::vector<PageRegion>& regions);
 
-/// The same until it has appended about `region_max`. Returns how far it came: `end`, or where to go on.
-Result<uint64_t> scan_pages_until(int pagemap, uint64_t start, uint64_t end, const PageSelection& selection, size_t region_max,
-                                  std::vector<PageRegion>& regions);
-
 }  // namespace perdure

@@ -92,8 +92,6 @@ class TrackedSpace {
   TrackedSpace(ForkWatch::Watched userfaultfd, Fd pagemap, pid_t host_pid);
   Result<void> scan_guards(Stretch stretch, DirtyPages& dirty) const;
   std::span<const TrackedRange> ranges_in(Stretch stretch) const;
-  std::vector<Stretch> runs_in(Stretch stretch) const;
-  Result<std::vector<Stretch>> find_candidates(Stretch stretch) const;
   Result<void> scan_private(Stretch stretch, DirtyPages& dirty) const;
   Result<void> add_private(const TrackedRange& range, uint64_t start, uint64_t end, uint64_t categories, DirtyPages& dirty) const;
   Result<void> add_swapped(const PageRegion& region, std::vector<PageRun>& pages) const;
