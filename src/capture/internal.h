@@ -64,6 +64,7 @@ struct Capturer::PausedState {
   std::unordered_map<uint64_t, posix::ObjectId> inodes;  ///< inode address -> object, this epoch
   std::set<posix::ObjectId> memory_inodes;     ///< those of them whose contents are the store's
   std::set<posix::ObjectId> read_only_memory;  ///< files of a tmpfs that nothing was met to write to yet
+  bool mappings_are_outdated = false;  ///< a thread that woke has changed them
   std::set<posix::ObjectId> recalled;          ///< those behind unchanged mappings that were not looked at again
   std::unordered_set<posix::ObjectId> kept;  ///< objects that are not in `records`, since their records of the last epoch are right; open files aside
   struct CapturedFile {

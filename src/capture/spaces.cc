@@ -33,7 +33,7 @@ Mapping::Special special_of(const MappingRecord& mapping) {
 /// The kernel keeps two neighbours apart or makes them one as it comes (to be tracked may be the occasion): they are one here if they could be.
 bool continues(const Mapping& first, const Mapping& second) {
   return first.special() == Mapping::kOrdinary && second.special() == Mapping::kOrdinary && first.end() == second.start() &&
-         first.flags() == second.flags() && (first.flags() & vm::kGrowsDown) == 0 && first.inode() == second.inode() && first.name() == second.name() &&
+         first.flags() == second.flags() && first.inode() == second.inode() && first.name() == second.name() &&
          (first.inode() == 0 || first.offset() + (first.end() - first.start()) == second.offset());
 }
 
@@ -316,6 +316,7 @@ Result<void> Capturer::finish_reading_pages(PausedState& state, Figures& figures
     space->mapped = false;
     result = std::unexpected(Error(taken.error()).in(fmt::format("process {}", space->host_pid)));
   }
+  if (result && state.mappings_are_outdated) return passing_failure("a stack has grown since the mappings were read", Retry::at_once);
   return result;
 }
 
@@ -330,6 +331,8 @@ Result<void> Capturer::take_pages(Space& space, memory::ReadPages pages, PausedS
     written += run.count;
   }
   for (const memory::PageRun& run : dirty.zero) forget_pages(space, run);
+  for (const memory::PageRun& run : dirty.strays) TRY(space.tracked->count_as_written(run));
+  state.mappings_are_outdated = state.mappings_are_outdated || !dirty.strays.empty();
   space.guards = std::move(dirty.guards);
   if (!is_new) last_reading_ += written;
   state.pages.push_back(std::move(pages));

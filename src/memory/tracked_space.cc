@@ -23,6 +23,7 @@ void DirtyPages::append(const DirtyPages& later) {
   shared_written.insert(shared_written.end(), later.shared_written.begin(), later.shared_written.end());
   zero.insert(zero.end(), later.zero.begin(), later.zero.end());
   guards.insert(guards.end(), later.guards.begin(), later.guards.end());
+  strays.insert(strays.end(), later.strays.begin(), later.strays.end());
 }
 
 TrackedSpace::TrackedSpace(ForkWatch::Watched userfaultfd, Fd pagemap, pid_t host_pid)
@@ -84,7 +85,7 @@ Result<void> TrackedSpace::set_ranges(std::vector<TrackedRange> ranges) {
     // mremap(2) takes the tracking from what it moves, and from the neighbour that it makes one with that: there the pages stay armed, and
     // hide what was written to them since.
     is_unsound_ = true;
-    TRY(count_as_written(userfaultfd_.userfaultfd(), range.start, range.end));
+    TRY(perdure::count_as_written(userfaultfd_.userfaultfd(), range.start, range.end));
     is_unsound_ = false;
   }
   ranges_ = std::move(ranges);
@@ -147,6 +148,16 @@ void split(std::span<const TrackedRange> ranges, const PageRegion& region, Visit
 
 PageRun pages_of(uint64_t start, uint64_t end) { return {start / kPageSize, (end - start) / kPageSize}; }
 
+/// The parts of `region` that are in none of the ascending `ranges`.
+void add_strays(std::span<const TrackedRange> ranges, const PageRegion& region, std::vector<PageRun>& strays) {
+  uint64_t seen_end = region.start;
+  split(ranges, region, [&](const TrackedRange&, uint64_t from, uint64_t to) {
+    if (from > seen_end) strays.push_back(pages_of(seen_end, from));
+    seen_end = to;
+  });
+  if (seen_end < region.end) strays.push_back(pages_of(seen_end, region.end));
+}
+
 }  // namespace
 
 Result<void> TrackedSpace::scan_private(Stretch stretch, DirtyPages& dirty) const {
@@ -170,7 +181,9 @@ Result<void> TrackedSpace::scan_private(Stretch stretch, DirtyPages& dirty) cons
       continue;
     }
     Result<void> added;
-    split(ranges_in({region.start, region.end}), region, [&](const TrackedRange& range, uint64_t from, uint64_t to) {
+    const auto ranges = ranges_in({region.start, region.end});
+    add_strays(ranges, region, dirty.strays);
+    split(ranges, region, [&](const TrackedRange& range, uint64_t from, uint64_t to) {
       if (added) added = add_private(range, from, to, region.categories, dirty);
     });
     TRY(std::move(added));
@@ -189,6 +202,17 @@ Result<void> TrackedSpace::add_private(const TrackedRange& range, uint64_t start
     dirty.zero.push_back(pages_of(start, end));
   } else {
     add(start, (end - start) / kPageSize);
+  }
+  return {};
+}
+
+Result<void> TrackedSpace::count_as_written(PageRun pages) const {
+  const auto mark = [&](uint64_t first, uint64_t end) { return perdure::count_as_written(userfaultfd_.userfaultfd(), first * kPageSize, end * kPageSize); };
+  if (mark(pages.first, pages.end())) return {};
+  // Some may be mapped no more, or anew: what is not tracked counts as written anyway.
+  for (uint64_t page = pages.first; page < pages.end(); ++page) {
+    auto marked = mark(page, page + 1);
+    if (!marked && marked.error().error_number != ENOENT) return marked;
   }
   return {};
 }

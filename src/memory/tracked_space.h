@@ -43,6 +43,7 @@ struct DirtyPages {
   std::vector<Run> shared_written;  ///< of the others: their contents are for whoever keeps the inode's
   std::vector<PageRun> zero;        ///< of anonymous ranges: pages that read as zero again since the last scan
   std::vector<PageRun> guards;      ///< MADV_GUARD_INSTALL
+  std::vector<PageRun> strays;      ///< protected now, too, but of no range: a stack has grown since those were set. To count as written.
 
   void append(const DirtyPages& later);
 };
@@ -78,6 +79,9 @@ class TrackedSpace {
   const std::vector<Stretch>& stretches() const { return stretches_; }
   Result<DirtyPages> scan(Stretch stretch) const;
   void end_scan(const std::vector<PageRun>& guards) { has_guards_ = !guards.empty(); }
+  /// Has these pages count as written, as far as they are there and tracked still. The process may run.
+  Result<void> count_as_written(PageRun pages) const;
+
   /// Finds what was given back, too: dearer, and needless where the process has as many pages of its own as are known of it.
   Result<Presence> presence() const;
 

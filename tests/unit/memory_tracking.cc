@@ -206,6 +206,26 @@ TEST_F(TrackingThreads, FindsWhatWasWrittenSinceTheLastScan) {
   EXPECT_EQ(dirty->written[0].space, 5u);
 }
 
+TEST_F(TrackingThreads, TellsOfPagesThatHaveComeBetweenTheRanges) {
+  auto space = begin();
+  ASSERT_TRUE(space) << space.error().message();
+  ASSERT_TRUE(space->scan());
+  const auto part = [&](uint64_t first, uint64_t end) {
+    return TrackedRange{TrackedRange::Kind::anonymous, page_number(first) * kPageSize, page_number(end) * kPageSize, 5, page_number(first), true};
+  };
+  ASSERT_TRUE(space->set_ranges({part(0, 10), part(20, 30)}));
+  for (const uint64_t page : {9, 10, 15, 19, 20}) write_to(page);
+  const auto some = space->scan();
+  ASSERT_TRUE(some) << some.error().message();
+  EXPECT_EQ(page_count(*some), 2u);
+  ASSERT_EQ(some->strays.size(), 3u);
+  for (const PageRun& run : some->strays) ASSERT_TRUE(space->count_as_written(run));
+  ASSERT_TRUE(space->set_ranges({part(0, kPages)}));
+  EXPECT_EQ(page_count(*space->scan()), 3u);
+  // A part of what is named is mapped no more.
+  ASSERT_TRUE(space->count_as_written({page_number(kPages - 1), 2}));
+}
+
 TEST_F(TrackingThreads, TellsOfPagesGivenBack) {
   auto space = begin();
   ASSERT_TRUE(space) << space.error().message();
