@@ -7,8 +7,6 @@
 #include <mutex>
 #include <vector>
 
-#include "base/bytes.h"
-
 namespace perdure::memory {
 
 /// The first writes to fresh memory cost more than the copying: what its last user is through with is given out again. Thread-safe.
@@ -27,11 +25,17 @@ class PagePool {
   static Slab take(const std::shared_ptr<PagePool>& pool);
 
  private:
+  struct Unmap {
+    void operator()(std::byte* memory) const;
+  };
+  using OwnedSlab = std::unique_ptr<std::byte[], Unmap>;
+
   PagePool() = default;
-  void give_back(AlignedBytes slab);
+  static OwnedSlab map_slab();
+  void give_back(OwnedSlab slab);
 
   std::mutex mutex_;
-  std::vector<AlignedBytes> free_;  ///< the last one was used last
+  std::vector<OwnedSlab> free_;  ///< the last one was used last
   size_t kept_max_ = 1;
 };
 
