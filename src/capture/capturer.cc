@@ -183,6 +183,7 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   }
   TRY(track_newcomers());
   reserve_pages();
+  copy_ahead();
 
   Checkpoint checkpoint;
   Figures& figures = checkpoint.figures;
@@ -257,6 +258,7 @@ Result<void> Capturer::read_paused(StoppedGroup& group, PausedState& state, Figu
   }
   const auto pages = finish_reading_pages(state, figures);
   if (!objects || !pages) return objects ? pages : objects;
+  TRY(check_direct_files(state));
   TRY(take_memory_inodes(state));
   figures.copy_ns = monotonic_ns() - read_ns;
   cannot_be_read_ = false;

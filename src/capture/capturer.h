@@ -148,7 +148,7 @@ class Capturer {
   void drop_unmet_inodes();
   StoppedGroup::Options stop_options();
   void adopt_forks(const std::vector<posix::ThreadBrief>& threads);
-  void adopt_fork(const Space& parent, memory::ForkWatch::Watched userfaultfd, const posix::ThreadBrief& thread);
+  void adopt_fork(Space& parent, memory::ForkWatch::Watched userfaultfd, const posix::ThreadBrief& thread);
   Result<void> track_newcomers();
   Result<void> track_spaces(StoppedGroup& group, PausedState& state);
   Result<void> begin_tracking(Space& space, TracedThread& thread);
@@ -198,6 +198,13 @@ class Capturer {
   void read_terminal(posix::Group& group, const PausedState& state) const;
   Result<void> take_pages(Space& space, memory::ReadPages pages, PausedState& state);
   void keep_pages(PausedState& state);
+  bool may_pin_pages();
+  bool is_worth_copying_ahead(Space& space) const;
+  void copy_ahead();
+  Result<void> take_ahead(Space& space, memory::ReadPages pages);
+  void keep_ahead(Space& space, const std::vector<memory::DirtyPages::Run>& since);
+  void keep_space_pages(Space& space, const memory::ReadPages& pages);
+  Result<void> check_direct_files(const PausedState& state);
   Result<bool> is_all_there(const Space& space, const PausedState& state) const;
   void forget_pages(Space& space, memory::PageRun pages);
   void settle_pages(Space& space, const memory::Presence& presence);
@@ -243,6 +250,7 @@ class Capturer {
   std::unique_ptr<memory::ForkWatch> fork_watch_;
   std::unique_ptr<memory::PageReader> page_reader_;
   uint64_t last_reading_ = 0;  ///< pages that the last attempt copied, but for those of new spaces
+  bool has_direct_files_ = false;  ///< some file was opened with O_DIRECT
   bool was_disturbed_ = false;  ///< the last pages that were read may be of any moment until their attempt came to nothing
   bool cannot_be_read_ = false;  ///< the last attempt did not come to its end
   std::vector<memory::ForkWatch::Fork> forks_;         ///< whose children were not met yet

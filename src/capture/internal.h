@@ -31,6 +31,12 @@ struct Capturer::Space {
   std::vector<MappedInode> inodes;  ///< behind the mappings
   memory::PageSet stored;  ///< pages that the store holds of it
   std::vector<memory::PageRun> guards;
+  uint64_t written_pages = 0;  ///< in the last period
+  uint64_t written_units = 0;  ///< about so many units of 2 MB that they lie in
+  memory::ReadPages ahead;     ///< copied ahead of the pause, and not part of the next epoch yet; private pages are in `stored`
+  memory::PageSet unsure;      ///< those copied ahead since the forks of a group that stood still were taken
+  memory::PageSet unchecked;   ///< those copied ahead before it was known that no file is read past the page cache
+  int rest = 0, next_rest = 0;  ///< epochs until copying ahead is tried again, where it was wasted
   bool seen = false;
 };
 
@@ -56,7 +62,7 @@ struct Capturer::PausedState {
   std::map<uint64_t, posix::BlockedCall> calls;  ///< by task address: what each thread is blocked in
   std::map<uint64_t, posix::FileTable> tables;  ///< by files_struct address
   std::map<uint64_t, pid_t> table_owner;
-  std::vector<memory::ReadPages> pages;  ///< what was written to
+  std::vector<std::pair<uint64_t, memory::ReadPages>> pages;  ///< by mm address: what was written to
   std::map<uint64_t, memory::Presence> presence;  ///< by mm address: of spaces that pages are gone from
   Records records;
   std::map<uint64_t, std::string> message_queue_names;  ///< by inode number

@@ -75,9 +75,14 @@ void Capturer::adopt_forks(const std::vector<posix::ThreadBrief>& threads) {
   forks_ = std::move(unclaimed);
 }
 
-void Capturer::adopt_fork(const Space& parent, memory::ForkWatch::Watched userfaultfd, const posix::ThreadBrief& thread) {
+/// Whether it forked before or after its parent's pages were copied ahead, nobody knows: the child's own are read again.
+void Capturer::adopt_fork(Space& parent, memory::ForkWatch::Watched userfaultfd, const posix::ThreadBrief& thread) {
   auto tracked = memory::TrackedSpace::adopt(std::move(userfaultfd), static_cast<pid_t>(thread.host_tid));
   if (!tracked) return;
+  for (const memory::PageRun& run : parent.unsure.runs()) {
+    if (!tracked->count_as_written(run)) return;
+  }
+  keep_ahead(parent, {});
   auto space = std::make_unique<Space>();
   space->mm = thread.mm;
   space->host_pid = static_cast<pid_t>(thread.host_tid);
@@ -89,6 +94,7 @@ void Capturer::adopt_fork(const Space& parent, memory::ForkWatch::Watched userfa
   if (parent.id != 0) {
     pending_.fork_space(parent.id, space->id);
     space->stored = parent.stored;
+    space->unsure = parent.unsure;
   }
   spaces_[thread.mm] = std::move(space);
 }
@@ -137,7 +143,10 @@ Result<void> Capturer::track_newcomers() {
 Result<void> Capturer::track_spaces(StoppedGroup& group, PausedState& state) {
   adopt_forks(group.threads());
   forks_.clear();
-  for (auto& [mm, space] : spaces_) space->seen = false;
+  for (auto& [mm, space] : spaces_) {
+    space->seen = false;
+    space->unsure.clear();
+  }
   state.note_exited_leaders(group.threads());
   std::map<uint64_t, const posix::ThreadBrief*> candidates;
   for (const posix::ThreadBrief& thread : group.threads()) {
@@ -335,7 +344,7 @@ Result<void> Capturer::take_pages(Space& space, memory::ReadPages pages, PausedS
   state.mappings_are_outdated = state.mappings_are_outdated || !dirty.strays.empty();
   space.guards = std::move(dirty.guards);
   if (!is_new) last_reading_ += written;
-  state.pages.push_back(std::move(pages));
+  state.pages.emplace_back(space.mm, std::move(pages));
   if (!TRY(is_all_there(space, state))) state.presence[space.mm] = TRY(space.tracked->presence());
   return {};
 }
@@ -343,7 +352,10 @@ Result<void> Capturer::take_pages(Space& space, memory::ReadPages pages, PausedS
 /// What was copied becomes part of the next epoch, even if this attempt comes to nothing.
 void Capturer::keep_pages(PausedState& state) {
   if (leaves_out_private_pages(options_.disabled_kinds)) return;
-  for (memory::ReadPages& pages : state.pages) memory::put_pages(std::move(pages), pending_);
+  for (auto& [mm, pages] : state.pages) {
+    keep_space_pages(*spaces_.at(mm), pages);
+    memory::put_pages(std::move(pages), pending_);
+  }
 }
 
 /// All that the process has of its own was stored or is written: where there is as much, nothing is gone.

@@ -84,6 +84,23 @@ class Work {
       if (auto done = copy(space_.host_pid(), chunk.pieces, chunk.to); !done) fail(std::move(done.error()));
     }
   }
+  /// Of a process that runs: what cannot be copied is lost.
+  void copy_what_is_left(bool may_copy) {
+    DirtyPages& dirty = pages_.dirty;
+    auto written = std::exchange(dirty.written, {});
+    pages_.contents.clear();
+    for (const Chunk& chunk : chunks_) {
+      const bool copied = may_copy && copy(space_.host_pid(), chunk.pieces, chunk.to);
+      size_t size = 0;
+      for (size_t number = 0; number < chunk.pieces.size(); ++number) {
+        const RemotePiece& piece = chunk.pieces[number];
+        const DirtyPages::Run& run = written[chunk.first_run + number];
+        (copied ? dirty.written : pages_.lost).push_back({piece.address, piece.size / kPageSize, run.space, run.first_page + (piece.address - run.address) / kPageSize});
+        size += piece.size;
+      }
+      if (copied) pages_.contents.emplace_back(chunk.to, size);
+    }
+  }
   bool is_scanned() const { return is_scanned_.load(std::memory_order_acquire); }
   bool is_copied() const { return copied_.load(std::memory_order_acquire) == chunks_.size(); }
   int64_t scanned_ns() const { return scanned_ns_; }
@@ -94,7 +111,8 @@ class Work {
 
  private:
   struct Chunk {
-    std::vector<RemotePiece> pieces;
+    std::vector<RemotePiece> pieces;  ///< each of another run
+    size_t first_run;
     std::byte* to;
   };
   Result<void> prepare() {
@@ -102,11 +120,12 @@ class Work {
     uint64_t left = 0;  // pages that have no chunk yet
     uint64_t room = 0;  // pages in the last chunk
     for (const auto& run : pages_.dirty.written) left += run.count;
-    for (const auto& run : pages_.dirty.written) {
+    for (size_t number = 0; number < pages_.dirty.written.size(); ++number) {
+      const DirtyPages::Run& run = pages_.dirty.written[number];
       for (uint64_t first = 0; first < run.count;) {
         if (room == 0) {
           room = std::min(left, kPagesAtOnce);
-          TRY(add_chunk(room));
+          TRY(add_chunk(number, room));
         }
         const uint64_t count = std::min(room, run.count - first);
         chunks_.back().pieces.push_back({run.address + first * kPageSize, count * kPageSize});
@@ -117,12 +136,12 @@ class Work {
     }
     return {};
   }
-  Result<void> add_chunk(uint64_t pages) {
+  Result<void> add_chunk(size_t first_run, uint64_t pages) {
     auto [slab, memory] = cutter_.cut(pages);
     if (slab == nullptr) return failure("no memory to copy pages into");
     if (pages_.memory.empty() || pages_.memory.back() != slab) pages_.memory.push_back(std::move(slab));
     pages_.contents.emplace_back(memory, pages * kPageSize);
-    chunks_.push_back({{}, memory});
+    chunks_.push_back({{}, first_run, memory});
     return {};
   }
   void fail(Error error) {
@@ -148,6 +167,7 @@ void ReadPages::append(ReadPages later) {
   dirty.append(later.dirty);
   std::ranges::move(later.contents, std::back_inserter(contents));
   std::ranges::move(later.memory, std::back_inserter(memory));
+  std::ranges::move(later.lost, std::back_inserter(lost));
 }
 
 class PageReader::Reading {
@@ -165,6 +185,14 @@ class PageReader::Reading {
       work.scan();
       work.copy_chunks();
     }
+  }
+  void read_running(const std::function<bool()>& may_copy) {
+    for (Work& work : works_) {
+      (void)work.take_on();
+      work.scan();
+    }
+    const bool allowed = may_copy();
+    for (Work& work : works_) work.copy_what_is_left(allowed);
   }
   /// Copies what others found, and waits for them.
   void help() {
@@ -199,21 +227,25 @@ class PageReader::Reading {
   std::deque<Work> works_;
 };
 
-void put_pages(ReadPages pages, store::Changes& changes) {
+uint64_t put_pages(ReadPages pages, store::Changes& changes, const std::function<bool(uint64_t)>& is_wanted) {
   auto piece = pages.contents.begin();
   size_t offset = 0;
   uint64_t count = 0;
   for (const auto& run : pages.dirty.written) {
-    for (uint64_t page = 0; page < run.count; ++page, ++count) {
+    for (uint64_t page = run.first_page; page < run.first_page + run.count; ++page) {
       if (offset == piece->size()) {
         ++piece;
         offset = 0;
       }
-      changes.put_page(run.space, run.first_page + page, piece->data() + offset);
+      if (!is_wanted || is_wanted(page)) {
+        changes.put_page(run.space, page, piece->data() + offset);
+        ++count;
+      }
       offset += kPageSize;
     }
   }
   if (count != 0) changes.adopt_pages(std::move(pages.memory), count);
+  return count;
 }
 
 std::unique_ptr<PageReader> PageReader::create() {
@@ -258,6 +290,12 @@ PageReader::Outcome PageReader::finish() {
   reading->take_part();
   reading->help();
   return reading->take();
+}
+
+std::vector<Result<ReadPages>> PageReader::read_running(std::vector<TrackedSpace*> spaces, const std::function<bool()>& may_copy) {
+  Reading reading(std::move(spaces), pool_);
+  reading.read_running(may_copy);
+  return reading.take().spaces;
 }
 
 void PageReader::serve() {

@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -21,11 +22,13 @@ struct ReadPages {
   std::vector<std::span<const std::byte>> contents;  ///< of dirty.written, one page after the other
   std::vector<PagePool::Slab> memory;                ///< that they lie in
 
+  std::vector<DirtyPages::Run> lost;  ///< written, too, and counted as clean from now on, but not copied: see PageReader::read_running()
+
   void append(ReadPages later);
 };
 
-/// Makes the copied pages part of `changes`.
-void put_pages(ReadPages pages, store::Changes& changes);
+/// Makes the copied pages part of `changes`: all, or those whose number is wanted. Returns how many.
+uint64_t put_pages(ReadPages pages, store::Changes& changes, const std::function<bool(uint64_t)>& is_wanted = {});
 
 /// Scans address spaces and copies what was written, in a thread of its own. One reading at a time.
 class PageReader {
@@ -38,6 +41,10 @@ class PageReader {
   void reserve(uint64_t pages) { pool_->reserve(pages); }
   /// Begins to read these spaces (borrowed), whose processes must stand still until finish() returns. finish() must follow.
   void begin(std::vector<TrackedSpace*> spaces);
+
+  /// Reads spaces whose processes run meanwhile, by the calling thread alone; nothing else may be under way. What was copied may be of several moments: whoever wrote to it
+  /// since has it count as written. `may_copy` is asked between scanning and copying: if not, and where a page is gone, pages are lost.
+  std::vector<Result<ReadPages>> read_running(std::vector<TrackedSpace*> spaces, const std::function<bool()>& may_copy);
 
   struct Outcome {
     std::vector<Result<ReadPages>> spaces;  ///< in the order of begin(); where one failed, all of its pages must count as written
