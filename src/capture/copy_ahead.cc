@@ -88,14 +88,17 @@ void Capturer::copy_ahead() {
 
 Result<void> Capturer::take_ahead(Space& space, memory::ReadPages pages) {
   for (const auto& run : pages.dirty.shared_written) written_[run.space].insert({run.first_page, run.count});
-  for (const memory::PageRun& run : pages.dirty.zero) forget_pages(space, run);
+  for (const memory::PageRun& run : pages.dirty.zero) {
+    space.unsure.push_back(run);
+    forget_pages(space, run);
+  }
   for (const auto& run : pages.lost) {
-    space.unsure.insert({run.first_page, run.count});
+    space.unsure.push_back({run.first_page, run.count});
     TRY(space.tracked->count_as_written({run.first_page, run.count}));
   }
   for (const auto& run : pages.dirty.written) {
-    space.unchecked.insert({run.first_page, run.count});
-    space.unsure.insert({run.first_page, run.count});
+    space.unchecked.push_back({run.first_page, run.count});
+    space.unsure.push_back({run.first_page, run.count});
     space.stored.insert({run.first_page, run.count});
   }
   space.ahead = std::move(pages);
@@ -134,8 +137,8 @@ Result<void> Capturer::check_direct_files(const PausedState& state) {
   for (auto& [mm, space] : spaces_) {
     const auto unchecked = std::exchange(space->unchecked, {});
     if (!has_direct_files_) continue;
-    for (const memory::PageRun& run : unchecked.runs()) TRY(space->tracked->count_as_written(run));
-    is_of_use = is_of_use && unchecked.page_count() == 0;
+    for (const memory::PageRun& run : unchecked) TRY(space->tracked->count_as_written(run));
+    is_of_use = is_of_use && unchecked.empty();
   }
   if (is_of_use) return {};
   return passing_failure("memory was copied ahead that the kernel may have written to unseen", Retry::at_once);

@@ -34,8 +34,8 @@ struct Capturer::Space {
   uint64_t written_pages = 0;  ///< in the last period
   uint64_t written_units = 0;  ///< about so many units of 2 MB that they lie in
   memory::ReadPages ahead;     ///< copied ahead of the pause, and not part of the next epoch yet; private pages are in `stored`
-  memory::PageSet unsure;      ///< those copied ahead since the forks of a group that stood still were taken
-  memory::PageSet unchecked;   ///< those copied ahead before it was known that no file is read past the page cache
+  std::vector<memory::PageRun> unsure;     ///< those met ahead of a pause since the forks of a group that stood still were taken
+  std::vector<memory::PageRun> unchecked;  ///< those copied ahead before it was known that no file is read past the page cache
   int rest = 0, next_rest = 0;  ///< epochs until copying ahead is tried again, where it was wasted
   bool seen = false;
 };

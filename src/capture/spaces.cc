@@ -79,7 +79,7 @@ void Capturer::adopt_forks(const std::vector<posix::ThreadBrief>& threads) {
 void Capturer::adopt_fork(Space& parent, memory::ForkWatch::Watched userfaultfd, const posix::ThreadBrief& thread) {
   auto tracked = memory::TrackedSpace::adopt(std::move(userfaultfd), static_cast<pid_t>(thread.host_tid));
   if (!tracked) return;
-  for (const memory::PageRun& run : parent.unsure.runs()) {
+  for (const memory::PageRun& run : parent.unsure) {
     if (!tracked->count_as_written(run)) return;
   }
   keep_ahead(parent, {});
