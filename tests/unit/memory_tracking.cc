@@ -226,6 +226,33 @@ TEST_F(TrackingThreads, TellsOfPagesThatHaveComeBetweenTheRanges) {
   ASSERT_TRUE(space->count_as_written({page_number(kPages - 1), 2}));
 }
 
+TEST_F(TrackingThreads, WhatIsReadOfARunningProcessIsCleanAfterwardsOrLost) {
+  auto space = begin();
+  ASSERT_TRUE(space) << space.error().message();
+  ASSERT_TRUE(space->scan());
+  const auto reader = PageReader::create();
+  write_to(3);
+  write_to(40);
+  const auto read = reader->read_running({&*space}, [] { return true; });
+  ASSERT_TRUE(read.front()) << read.front().error().message();
+  ASSERT_EQ(page_count(read.front()->dirty), 2u);
+  ASSERT_EQ(read.front()->contents.size(), 1u);
+  std::byte first{};
+  ASSERT_EQ(read_pieces(child_.pid(), std::vector{RemotePiece{page_number(3) * kPageSize, 1}}, &first), 1u);
+  EXPECT_EQ(read.front()->contents.front()[0], first);
+  EXPECT_TRUE(read.front()->lost.empty());
+  EXPECT_EQ(page_count(*space->scan()), 0u);
+  write_to(3);
+  write_to(41);
+  const auto refused = reader->read_running({&*space}, [] { return false; });
+  ASSERT_TRUE(refused.front());
+  EXPECT_EQ(page_count(refused.front()->dirty), 0u);
+  ASSERT_EQ(refused.front()->lost.size(), 2u);
+  EXPECT_EQ(page_count(*space->scan()), 0u);
+  for (const auto& run : refused.front()->lost) ASSERT_TRUE(space->count_as_written({run.first_page, run.count}));
+  EXPECT_EQ(page_count(*space->scan()), 2u) << "they count as written again";
+}
+
 TEST_F(TrackingThreads, TellsOfPagesGivenBack) {
   auto space = begin();
   ASSERT_TRUE(space) << space.error().message();
