@@ -92,9 +92,11 @@ Result<void> Capturer::take_ahead(Space& space, memory::ReadPages pages) {
     space.unsure.push_back(run);
     forget_pages(space, run);
   }
-  for (const auto& run : pages.lost) {
-    space.unsure.push_back({run.first_page, run.count});
-    TRY(space.tracked->count_as_written({run.first_page, run.count}));
+  std::vector<memory::PageRun> uncopied = std::move(pages.dirty.strays);
+  for (const auto& run : pages.lost) uncopied.push_back({run.first_page, run.count});
+  for (const memory::PageRun& run : uncopied) {
+    space.unsure.push_back(run);
+    TRY(space.tracked->count_as_written(run));
   }
   for (const auto& run : pages.dirty.written) {
     space.unchecked.push_back({run.first_page, run.count});

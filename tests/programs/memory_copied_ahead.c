@@ -1,10 +1,13 @@
-// Much is written all the time, so that it is copied ahead of the pauses, while pages are given back, mapped anew, and shared with children that are forked.
+// Much is written all the time, so that it is copied ahead of the pauses, while pages are given back, mapped anew, and shared with children that are forked,
+// and a stack grows.
 // covers: memory-private
 // timeout: 120
 #include "check.h"
 
-enum { kPages = 4096, kWrites = 150, kAnew = 64, kForkEvery = 30, kChildWrites = 400 };
+enum { kPages = 4096, kWrites = 150, kAnew = 64, kForkEvery = 30, kChildWrites = 400, kStackPages = 1500 };
 static uint64_t* memory;
+static uint64_t* stack;  // its top page; it has grown by stack_pages
+static int stack_pages;
 static uint64_t model[kPages];  // what the first word of each page should be
 static uint64_t number = 1;
 static uint64_t steps;
@@ -27,6 +30,7 @@ static void write_some(int count) {
 
 static void check_all(void) {
   for (int page = 0; page < kPages; page++) CHECK_EQUAL(memory[page * 512], model[page]);
+  for (int page = 0; page <= stack_pages; page++) CHECK_EQUAL(stack[-page * 512], page + 1);
 }
 
 static void be_child(void) {
@@ -42,6 +46,10 @@ static void step(void* argument) {
   (void)argument;
   steps++;
   write_some(kWrites);
+  if (stack_pages < kStackPages) {
+    stack_pages++;
+    stack[-stack_pages * 512] = (uint64_t)stack_pages + 1;
+  }
   const uint64_t gone = next_random() % kPages;
   madvise(memory + gone * 512, 4096, MADV_DONTNEED);
   model[gone] = 0;
@@ -64,6 +72,11 @@ int main(int argc, char** argv) {
   begin(argc, argv);
   memory = mmap(NULL, kPages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   madvise(memory, kPages * 4096, MADV_NOHUGEPAGE);
+  char* room = mmap(NULL, 16 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  MUST(munmap(room, 16 << 20));
+  stack = mmap(room + (16 << 20) - 4096, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED, -1, 0);
+  CHECK(stack != MAP_FAILED, "mmap");
+  *stack = 1;
   for (int i = 0; i < 1500; i++) step(NULL);
   checkpoint_while(step, NULL);
   check_all();
