@@ -7,7 +7,6 @@
 
 namespace perdure::capture {
 
-
 void OutsideFiles::begin(int64_t now_ns) {
   now_ns_ = now_ns;
   for (auto& [key, known] : known_) known.met = known.mapped_now = false;

@@ -49,7 +49,9 @@ std::string json_text(const nlohmann::json& value, int indent = 2);
 /// Prints "perdure: message" to stderr, on one line, and returns `status`.
 int report(const Error& error, int status = kFailed);
 
-/// "10ms", "1s", "250us" as nanoseconds, at most a day; a plain number is milliseconds.
+/// A duration of at most a day in nanoseconds; a plain number is milliseconds.
 Result<int64_t> parse_duration_ns(const std::string& text);
+/// "250us", "10ms", "1.5s", "5m" or "2h" in nanoseconds; a number alone is so many times `plain_ns`. Not a number where it is neither.
+double nanoseconds_of(const std::string& text, double plain_ns);
 
 }  // namespace perdure::cli

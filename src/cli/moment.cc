@@ -5,11 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <charconv>
 #include <ctime>
+#include <limits>
 #include <optional>
 
 #include "base/clock.h"
+#include "cli/commands.h"
 #include "supervisor/group_directory.h"
 
 namespace perdure::cli {
@@ -57,22 +58,12 @@ std::optional<int64_t> parse_clock_time(const std::string& text, int64_t now_ns)
   return *seconds * kNanosecondsPerSecond + *fraction_ns;
 }
 
-/// "30s" as nanoseconds.
-std::optional<int64_t> parse_age(const std::string& text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
-  const std::string unit(end, text.data() + text.size());
-  const double scale_ns = unit == "ms" ? 1e6 : unit == "s" ? 1e9 : unit == "m" ? 60e9 : unit == "h" ? 3600e9 : 0;
-  constexpr double kOldestNs = 10 * 365 * 24 * 3600e9;
-  if (error != std::errc() || scale_ns == 0 || !(value >= 0) || value * scale_ns > kOldestNs) return {};
-  return static_cast<int64_t>(value * scale_ns);
-}
-
 std::optional<int64_t> moment_of(const std::string& text, int64_t now_ns) {
   if (!text.starts_with('-')) return parse_clock_time(text, now_ns);
-  const auto age_ns = parse_age(text.substr(1));
-  if (!age_ns) return {};
-  return now_ns - *age_ns;
+  constexpr double kOldestNs = 10 * 365 * 24 * 3600e9;
+  const double age_ns = nanoseconds_of(text.substr(1), std::numeric_limits<double>::quiet_NaN());
+  if (!(age_ns >= 0 && age_ns <= kOldestNs)) return {};
+  return now_ns - static_cast<int64_t>(age_ns);
 }
 
 }  // namespace

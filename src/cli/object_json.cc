@@ -37,9 +37,10 @@ bool is_packed_options(const FieldDescriptor& field) {
   return field.name() == "options" && (field.containing_type() == record::InetSocket::descriptor() || field.containing_type() == record::UnixSocket::descriptor());
 }
 
+/// Null where they are damaged.
 nlohmann::json options_json(const std::string& packed) {
   record::SocketOptions options;
-  options.ParseFromString(packed);
+  if (!options.ParseFromString(packed)) return nullptr;
   nlohmann::json list = nlohmann::json::array();
   for (const auto& option : options.options()) list.push_back(object_json(option));
   return list;

@@ -8,6 +8,8 @@
 
 #include <charconv>
 #include <filesystem>
+#include <limits>
+#include <map>
 #include <memory>
 
 #include "capture/field_mutation.h"
@@ -201,15 +203,21 @@ void add_attach(CLI::App& app, int& status) {
   });
 }
 
-Result<int64_t> parse_duration_ns(const std::string& text) {
+double nanoseconds_of(const std::string& text, double plain_ns) {
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
+  if (error != std::errc()) return kNone;
   const std::string unit(end, text.data() + text.size());
-  const double scale = unit == "us" ? 1e3 : unit == "ms" || unit.empty() ? 1e6 : unit == "s" ? 1e9 : unit == "m" ? 60e9 : 0;
-  const double duration_ns = value * scale;
-  constexpr double kLongestNs = 24 * 60 * 60e9;
-  // Not a number is neither.
-  if (error == std::errc() && duration_ns >= 1 && duration_ns <= kLongestNs) return static_cast<int64_t>(duration_ns);
+  const std::map<std::string, double> scales{{"", plain_ns}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
+  const auto scale = scales.find(unit);
+  return scale == scales.end() ? kNone : value * scale->second;
+}
+
+Result<int64_t> parse_duration_ns(const std::string& text) {
+  constexpr double kLongestNs = 24 * 3600e9;
+  const double duration_ns = nanoseconds_of(text, 1e6);
+  if (duration_ns >= 1 && duration_ns <= kLongestNs) return static_cast<int64_t>(duration_ns);
   return failure(fmt::format("'{}' is no duration up to a day: write for example 10ms, 250us or 1s", supervisor::abbreviated(text)));
 }
 

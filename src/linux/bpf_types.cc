@@ -151,6 +151,7 @@ Result<KernelTypes> KernelTypes::named_in(std::span<const std::byte> object) {
 
   std::map<TypeName, bool> wanted;
   for (const uint32_t id : relocated_types(extra)) wanted.emplace(name_of(own.get(), id), false);
+  if (wanted.empty()) return KernelTypes();
   KernelTypes found;
   Selection selection(kernel.get());
   for (uint32_t id = 1; id < btf__type_cnt(kernel.get()); ++id) {

@@ -135,7 +135,6 @@ std::span<const std::byte> instructions() {
   return std::as_bytes(std::span(perdure_continuation, static_cast<size_t>(perdure_continuation_end - perdure_continuation)));
 }
 
-
 /// The end of the last page of the vDSO, but for the part that is used to begin tracking.
 VdsoRoom room() {
   static const VdsoRoom found = find_vdso_room();

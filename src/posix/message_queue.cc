@@ -13,7 +13,6 @@ namespace perdure::posix {
 
 namespace {
 
-
 class MessageQueueKind final : public FileKind {
  public:
   const char* name() const override { return "mqueue"; }

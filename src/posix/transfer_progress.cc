@@ -8,7 +8,6 @@ namespace perdure::posix {
 
 namespace {
 
-
 /// A struct iov_iter that may or may not lie at a place on the stack.
 struct Candidate {
   uint8_t type;

@@ -16,7 +16,6 @@ namespace perdure::posix {
 
 namespace {
 
-
 Identity identity_of(const PeerCredentials& credentials) {
   return {credentials.pid() <= kShepherdPid ? 0 : credentials.pid(), credentials.uid(), credentials.gid()};
 }
