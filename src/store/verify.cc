@@ -133,9 +133,13 @@ Result<VerifyReport> verify_store(Storage& storage, const StoreId& store_id, con
   Collector collector;
   const auto unreachable = EpochWalk(segments, history).walk(oldest, last, collector, [&](EpochNumber) { ++report.epochs_checked; });
   report.damage.insert(report.damage.end(), unreachable.begin(), unreachable.end());
-  for (const auto& [epoch, snapshot] : history.snapshots())
+  const SnapshotRoot* start = history.snapshot_before(oldest);
+  for (const auto& [epoch, snapshot] : history.snapshots()) {
+    // What the log still tells of older ones is of no use to any epoch that is kept: their space may have been used again.
+    if (start != nullptr && epoch < start->epoch) continue;
     if (auto done = History::check(snapshot, segments); !done)
       report.damage.push_back(fmt::format("{} (a snapshot of epoch {}: others are read more slowly, or not)", done.error().message(), epoch));
+  }
   const std::vector<PageEntry> pages = collector.sorted();
   report.pages_checked = pages.size();
 
