@@ -190,7 +190,7 @@ Result<std::optional<Checkpoint>> Capturer::attempt() {
   PausedState state;
   std::vector<posix::ThreadBrief> stopped_threads;
   identities_.begin();
-  ++attempt_;
+  attempt_ = ++attempts_;
   outside_files_.begin(realtime_ns());
   const int64_t begin_ns = monotonic_ns();
   int64_t read_ns = 0;
@@ -317,7 +317,8 @@ Result<std::shared_ptr<const Audit>> Capturer::audit(StoppedGroup& group, Paused
   const auto known_files = known_files_;
   auto known_tables = std::exchange(known_tables_, {});
   auto known_threads = std::exchange(known_threads_, {});
-  ++attempt_;
+  // A number of its own, for what only this reading meets.
+  const uint64_t attempt = std::exchange(attempt_, ++attempts_);
   PausedState again;
   again.now_ns = state.now_ns;
   again.boottime_ns = state.boottime_ns;
@@ -331,7 +332,7 @@ Result<std::shared_ptr<const Audit>> Capturer::audit(StoppedGroup& group, Paused
   for (const auto& [address, file] : known_files) known_files_.at(address) = file;
   known_tables_ = std::move(known_tables);
   known_threads_ = std::move(known_threads);
-  --attempt_;
+  attempt_ = attempt;
   for (const auto& [mm, space] : spaces_) TRY(audit->pages.add_space(*space->tracked, space->id));
   for (const posix::ObjectId id : again.memory_inodes) TRY(audit->pages.add_inode(memory_inodes_.at(id)->pages.file(), id));
   audit->records = std::move(again.records);

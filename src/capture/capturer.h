@@ -293,7 +293,8 @@ class Capturer {
   std::unordered_map<uint64_t, KnownThread> known_threads_;  ///< by task address, likewise
   std::unordered_map<uint64_t, KnownFile> known_files_;    ///< by file address
   std::unordered_map<uint64_t, KnownTable> known_tables_;  ///< by files_struct address
-  uint64_t attempt_ = 0;  ///< their number
+  uint64_t attempts_ = 0;  ///< readings of the whole group, those of audits among them
+  uint64_t attempt_ = 0;   ///< the number of the present one; no other has it, whatever comes of it
   struct KnownPath {
     uint64_t inode = 0;
     uint64_t signature = 0;
