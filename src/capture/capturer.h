@@ -127,7 +127,8 @@ class Capturer {
   struct MemoryInode;
   struct PausedState;
   struct KnownThread {
-    const posix::ThreadRecord* read;   ///< in `last_tasks_`
+    const posix::ThreadRecord* read;  ///< in `last_tasks_`, as are
+    const posix::CredentialsRecord* credentials;
     posix::BlockedCall call;
     posix::ObjectId descriptor_table;  ///< its own; 0: that of its process
     bool can_be_kept;                  ///< its record depends on nothing else

@@ -93,14 +93,22 @@ Result<posix::ObjectId> Capturer::executable_of(const posix::AddressSpaceRecord&
   return found;
 }
 
+namespace {
+
+bool has_same_bytes(const posix::RecordHeader& first, const posix::RecordHeader& second) {
+  return &first == &second || (first.size == second.size && std::memcmp(&first, &second, first.size) == 0);
+}
+
+}  // namespace
+
 /// Whether a thread's record of the last epoch is right: it has not run, and nobody has changed it.
 bool Capturer::keep_thread(posix::ObjectId id, uint64_t task, const KnownThread& now, PausedState& state) {
   state.known_threads.emplace(task, now);
   const auto found = known_threads_.find(task);
   if (found == known_threads_.end() || !now.can_be_kept || !found->second.can_be_kept) return false;
   const KnownThread& last = found->second;
-  const uint32_t size = now.read->brief.header.size;
-  const bool is_same = last.read == now.read || (last.read->brief.header.size == size && std::memcmp(last.read, now.read, size) == 0);
+  // Of credentials the thread's record has but the address, at which there may be others by now.
+  const bool is_same = has_same_bytes(last.read->brief.header, now.read->brief.header) && has_same_bytes(last.credentials->header, now.credentials->header);
   const auto figures = [](const posix::BlockedCall& call) { return std::tuple(call.number, call.remaining_ns, call.done, call.ahead_bytes); };
   if (!is_same || last.descriptor_table != now.descriptor_table || figures(last.call) != figures(now.call)) return false;
   state.kept.insert(id);
@@ -128,7 +136,7 @@ Result<void> Capturer::build_tasks(PausedState& state) {
     const posix::ObjectId own_table = has_own_table ? identities_.of(ObjectKind::descriptor_table, brief.files) : 0;
     const posix::ObjectId id = identities_.of(ObjectKind::thread, brief.task, brief.start_boottime_ns);
     const bool can_be_kept = !leader_exited && brief.pending_signals == 0 && !call.entered;
-    if (keep_thread(id, brief.task, {thread, call, own_table, can_be_kept}, state)) continue;
+    if (keep_thread(id, brief.task, {thread, credentials, call, own_table, can_be_kept}, state)) continue;
     auto record = TRY(posix::thread_record(*thread, *credentials, call));
     posix::add_pending_signals(state.tasks, brief.task, record.mutable_pending());
     if (leader_exited) posix::forget_user_memory(record);
