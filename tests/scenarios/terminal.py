@@ -141,6 +141,8 @@ def stopping_gives_the_terminal_back(life):
     group.expect("size 24 80\r")
     os.kill(group.process.pid, signal.SIGTSTP)
     life.wait_for(group.has_line_discipline, "the old mode of the terminal")
+    status = pathlib.Path("/proc", str(group.process.pid), "status")
+    life.wait_for(lambda: "State:\tT" in status.read_text(), "it stops")  # what comes before does not continue it
     os.kill(group.process.pid, signal.SIGCONT)
     life.wait_for(lambda: not group.has_line_discipline(), "the raw mode of the terminal")
     group.resize(20, 70)
