@@ -123,6 +123,12 @@ char process_state(pid_t pid) {
   return state.empty() ? '\0' : state.front();
 }
 
+unsigned runnable_tasks() {
+  const auto load = read_file("/proc/loadavg");
+  unsigned runnable = 0;
+  return load && std::sscanf(load->c_str(), "%*s %*s %*s %u/", &runnable) == 1 ? runnable : 0;
+}
+
 Result<std::string> read_file(const std::string& path) {
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return system_error("open " + path);

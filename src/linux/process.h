@@ -53,6 +53,10 @@ std::string process_stat_field(pid_t pid, int number);
 /// The letter of a process's state (proc(5)); 0 when it is gone.
 char process_state(pid_t pid);
 
+/// How many tasks of the machine run or wait for a processor at this moment (the first figure of the fourth field of /proc/loadavg, proc(5)), the caller
+/// among them. 0 where that cannot be told.
+unsigned runnable_tasks();
+
 /// What the clocks of a process's children show more than the machine's, in nanoseconds (time_namespaces(7)).
 struct ClockOffsets {
   int64_t monotonic_ns = 0;

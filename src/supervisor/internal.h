@@ -61,6 +61,7 @@ class Supervisor {
   Result<void> enter_namespaces(store::Store& store, const std::optional<GroupClocks>& clocks, unsigned terminal_number);
   Result<posix::Collector> take_collector();
   Result<void> begin_capture();
+  int64_t earliest_next_ns(int64_t begin_ns) const;
   Result<void> await_memory();
   Result<void> attach_process();
   Result<void> attach_or_leave_nothing(const store::Store& store);
@@ -139,6 +140,7 @@ class Supervisor {
   Lineage lineage_;
   store::EpochNumber last_epoch_ = 0;
   store::EpochNumber resumed_epoch_ = 0;  ///< the epoch that this supervisor restored; 0: it started the program
+  int64_t last_pause_ns_ = 0;  ///< 0: the last attempt found nothing that had changed
   int64_t failing_since_ns_ = 0;
   uint64_t failed_epochs_ = 0;  ///< periods without a checkpoint, since none could be taken
   std::string failure_;

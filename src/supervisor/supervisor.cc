@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <thread>
 
 #include "supervisor/group_directory.h"
 #include "supervisor/internal.h"
@@ -89,9 +90,7 @@ Result<int> Supervisor::loop() {
         return failure("the group's init was killed, and the group with it: run the same command to resume it");
       }
       if (writer_->status().audit_failed) return failure(kAuditFailed);
-      // The program runs for at least as long as it was held up, and as what followed may have kept it from a processor.
-      const int64_t end_ns = monotonic_ns();
-      next_ns = std::max(next_ns + options_.period_ns, end_ns + (end_ns - now_ns));
+      next_ns = std::max(next_ns + options_.period_ns, earliest_next_ns(now_ns));
     }
     const bool resting = waiting_.empty() && rest();
     std::array<pollfd, 4> wanted{{{init_ ? init_->socket() : attached_->pidfd(), POLLIN, 0},
@@ -132,6 +131,15 @@ Result<int> Supervisor::loop() {
     if (root_status_ && wanted[0].revents != 0 && init_) next_ns = monotonic_ns();
   }
   return root_status_.value_or(0);
+}
+
+/// The program runs for at least as long as it was held up; and as long as the whole epoch took, that is, what followed the pause, too, where that may have
+/// kept it from a processor. How long it was held up by an epoch that came to nothing, nobody knows.
+int64_t Supervisor::earliest_next_ns(int64_t begin_ns) const {
+  const int64_t end_ns = monotonic_ns();
+  const unsigned others = runnable_tasks() - 1;
+  if (failing_since_ns_ != 0 || others > std::thread::hardware_concurrency()) return end_ns + (end_ns - begin_ns);
+  return std::max(end_ns, begin_ns + 2 * last_pause_ns_);
 }
 
 /// What comes of a lazy restore.
@@ -254,6 +262,7 @@ Result<store::EpochNumber> Supervisor::checkpoint_now(const std::string& label) 
   complained_ = false;
   failure_.clear();
   idle_periods_ = *taken ? 0 : idle_periods_ + 1;
+  last_pause_ns_ = *taken ? (*taken)->figures.pause_ns : 0;
   if (*taken) {
     last_epoch_ = writer_->submit(std::move(**taken), label);
   } else if (!label.empty() && capturer_->group_alive()) {
