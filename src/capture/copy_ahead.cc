@@ -58,10 +58,10 @@ bool Capturer::is_worth_copying_ahead(Space& space) const {
     --space.rest;
     return false;
   }
-  const bool is_there = std::ranges::any_of(present_, [&](const posix::ThreadBrief& thread) {
+  if (!space.tracked || !space.mapped || space.written_pages < kAheadPagesMin || space.written_pages < kAheadPagesAUnit * space.written_units) return false;
+  return std::ranges::any_of(present_, [&](const posix::ThreadBrief& thread) {
     return thread.mm == space.mm && static_cast<pid_t>(thread.host_tid) == space.host_pid && !is_dead(thread);
   });
-  return is_there && space.tracked && space.mapped && space.written_pages >= kAheadPagesMin && space.written_pages >= kAheadPagesAUnit * space.written_units;
 }
 
 /// What is written to again is found and copied once more in the pause. Forks meanwhile: see adopt_fork().

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <utility>
 
 namespace perdure::store {
@@ -43,7 +42,8 @@ void AsyncWrites::await(size_t count) {
   std::array<io_event, kUnderWayMax> events{};
   while (count > 0) {
     const long got = ::syscall(SYS_io_getevents, context_, 1, events.size(), events.data(), nullptr);
-    if (got < 0 && errno == EINTR) continue;
+    // Whatever is in the way, their memory is the kernel's until they are done.
+    if (got < 0) continue;
     for (long i = 0; i < got; ++i) writes_[events[static_cast<size_t>(i)].data].result = events[static_cast<size_t>(i)].res;
     const auto done = static_cast<size_t>(got);
     under_way_ -= done;

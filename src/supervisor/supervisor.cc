@@ -137,8 +137,9 @@ Result<int> Supervisor::loop() {
 /// kept it from a processor. How long it was held up by an epoch that came to nothing, nobody knows.
 int64_t Supervisor::earliest_next_ns(int64_t begin_ns) const {
   const int64_t end_ns = monotonic_ns();
-  const unsigned others = runnable_tasks() - 1;
-  if (failing_since_ns_ != 0 || others > std::thread::hardware_concurrency()) return end_ns + (end_ns - begin_ns);
+  const unsigned runnable = runnable_tasks();
+  const bool is_crowded = runnable == 0 || runnable - 1 > std::thread::hardware_concurrency();  // not known, or more than we
+  if (failing_since_ns_ != 0 || is_crowded) return end_ns + (end_ns - begin_ns);
   return std::max(end_ns, begin_ns + 2 * last_pause_ns_);
 }
 
